@@ -1,0 +1,958 @@
+/* sql/queue--1.0.sql */
+
+-- complain if the script is sourced in psql rather than by CREATE EXTENSION
+\echo Use "CREATE EXTENSION queue" to load this file. \quit
+
+-- The script runs with the schema "queue" as search path; what it names it
+-- qualifies.  Order: catalog tables, type, functions, views, privileges.
+--
+-- Rules of every function, not repeated below: NULL for an optional parameter
+-- means its default (in alter: unchanged), NULL for another one is 22004, a
+-- bad value 22023, an unknown queue 42704, a missing privilege 42501.  What
+-- changes something is refused in a read-only transaction and on a standby
+-- (25006), and without the library in shared_preload_libraries (55000).
+
+
+-- ---------------------------------------------------------------------------
+-- Catalog tables.  C code reads them by attribute number.
+-- ---------------------------------------------------------------------------
+
+CREATE SEQUENCE queue.queue_id_seq AS pg_catalog.int4;
+COMMENT ON SEQUENCE queue.queue_id_seq IS
+    'hands out queue_def.id';
+
+CREATE TABLE queue.queue_def (
+    id int NOT NULL
+        DEFAULT pg_catalog.nextval('queue.queue_id_seq'::pg_catalog.regclass)
+        CONSTRAINT queue_def_pkey PRIMARY KEY,
+    name pg_catalog.text COLLATE pg_catalog."C" NOT NULL
+        CONSTRAINT queue_def_name_key UNIQUE,
+    relation pg_catalog.regclass NOT NULL
+        CONSTRAINT queue_def_relation_key UNIQUE,
+    ids pg_catalog.regclass NOT NULL,
+    kind pg_catalog.text NOT NULL,
+    visibility_timeout interval NOT NULL,
+    max_attempts int,
+    dead_letter pg_catalog.text,
+    retry_delay interval NOT NULL,
+    retry_backoff pg_catalog.text NOT NULL,
+    retry_max_delay interval NOT NULL,
+    delay interval NOT NULL,
+    ttl interval,
+    max_messages bigint,
+    max_bytes bigint,
+    overflow pg_catalog.text NOT NULL,
+    max_in_flight int,
+    max_message_bytes int,
+    dedup_window interval,
+    persistence pg_catalog.text NOT NULL,
+    single_active boolean NOT NULL,
+    fair boolean NOT NULL,
+    archive interval,
+    partitions int NOT NULL,
+    retention interval,
+    retention_bytes bigint,
+    compact boolean NOT NULL,
+    enqueue_paused boolean NOT NULL DEFAULT false,
+    dequeue_paused boolean NOT NULL DEFAULT false,
+    next_life int NOT NULL DEFAULT 1,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE queue.queue_def IS
+    'one row for each queue; see the view queue.queues';
+COMMENT ON COLUMN queue.queue_def.relation IS
+    'the parent table, which carries the queue''s privileges';
+COMMENT ON COLUMN queue.queue_def.ids IS
+    'sequence that reserves message ids, 4096 at a time';
+COMMENT ON COLUMN queue.queue_def.next_life IS
+    'life number of the next segment; never goes back';
+
+CREATE TABLE queue.segment_def (
+    queue_id int NOT NULL,
+    life int NOT NULL,
+    relation pg_catalog.regclass NOT NULL
+        CONSTRAINT segment_def_relation_key UNIQUE,
+    chain "char" NOT NULL,
+    state "char" NOT NULL,
+    layout int NOT NULL,
+    relfilenode pg_catalog.oid NOT NULL,
+    database pg_catalog.oid NOT NULL,
+    system_identifier bigint NOT NULL,
+    CONSTRAINT segment_def_pkey PRIMARY KEY (queue_id, life)
+);
+COMMENT ON TABLE queue.segment_def IS
+    'one row for each table that holds messages; see the view queue.segments';
+COMMENT ON COLUMN queue.segment_def.life IS
+    'number of this use of the table; part of every receipt';
+COMMENT ON COLUMN queue.segment_def.chain IS
+    'm = main, p = parking (stragglers, dead and far-delayed messages)';
+COMMENT ON COLUMN queue.segment_def.state IS
+    'o = open, s = sealed: no insert ever again, f = free: truncated, a spare';
+COMMENT ON COLUMN queue.segment_def.relfilenode IS
+    'with database and system_identifier: the file the row was written for; '
+    'another one after a restore or a rewrite of the table';
+
+CREATE TABLE queue.forwarding (
+    queue_id int NOT NULL,
+    receipt bigint NOT NULL,
+    moved_to bigint NOT NULL,
+    CONSTRAINT forwarding_pkey PRIMARY KEY (queue_id, receipt)
+);
+COMMENT ON TABLE queue.forwarding IS
+    'where leased messages went that were moved to the parking chain: '
+    'the receipt their consumer holds, and the one that fits now';
+
+SELECT pg_catalog.pg_extension_config_dump('queue.queue_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.queue_def', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.segment_def', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.forwarding', '');
+
+
+-- ---------------------------------------------------------------------------
+-- A message as consumers get it
+-- ---------------------------------------------------------------------------
+
+CREATE TYPE queue.message AS (
+    id bigint,
+    receipt bigint,
+    body pg_catalog.jsonb,
+    payload pg_catalog.bytea,
+    headers pg_catalog.jsonb,
+    key pg_catalog.text,
+    priority int,
+    deliveries int,
+    failures int,
+    enqueued_at timestamptz,
+    visible_at timestamptz,
+    expires_at timestamptz
+);
+COMMENT ON TYPE queue.message IS
+    'a message as it is delivered';
+COMMENT ON COLUMN queue.message.id IS
+    'number of the message, ascending per queue';
+COMMENT ON COLUMN queue.message.receipt IS
+    'proof of this delivery, for ack, nack, release, reject and extend; '
+    'NULL where the message is not leased by this call';
+COMMENT ON COLUMN queue.message.deliveries IS
+    'how often the message was delivered, this time included';
+COMMENT ON COLUMN queue.message.failures IS
+    'how many deliveries failed: nack, expired lease, aborted transaction';
+COMMENT ON COLUMN queue.message.visible_at IS
+    'when the message becomes claimable: end of the lease or of the delay';
+
+
+-- ---------------------------------------------------------------------------
+-- Queues
+-- ---------------------------------------------------------------------------
+
+-- create: makes a queue; the same call again does nothing.
+--   name                1 to 255 bytes
+--   kind                work (fifo, stream: not yet)
+--   visibility_timeout  how long a delivered message stays leased; > 0
+--   max_attempts        failures after which a message is dead; >= 1,
+--                       NULL = no limit
+--   retry_delay         before a failed message is claimable again; >= 0
+--   retry_backoff       how that grows with failures: none | linear |
+--                       exponential, each with a jitter of 15 %
+--   retry_max_delay     what it grows to at most
+--   delay               of every message that says nothing else; >= 0
+--   max_message_bytes   of body, payload, headers and key together; >= 1
+--   comment             the parent table's comment
+--   The others are refused with 0A000 until they work.  Durations count in
+--   microseconds as extract(epoch) does (a month has 30 days, a year 365.25)
+--   and go up to 100 years.
+-- Returns nothing.  Needs CREATE on schema queue; the caller owns the queue.
+-- Errors: 42710 when the queue exists with other properties, each in DETAIL.
+-- Rollback undoes it.
+CREATE FUNCTION queue.create(
+    name text,
+    kind text DEFAULT 'work',
+    visibility_timeout interval DEFAULT '30 s',
+    max_attempts int DEFAULT NULL,
+    dead_letter text DEFAULT NULL,
+    retry_delay interval DEFAULT '1 s',
+    retry_backoff text DEFAULT 'exponential',
+    retry_max_delay interval DEFAULT '15 min',
+    delay interval DEFAULT '0',
+    ttl interval DEFAULT NULL,
+    max_messages bigint DEFAULT NULL,
+    max_bytes bigint DEFAULT NULL,
+    overflow text DEFAULT 'reject',
+    max_in_flight int DEFAULT NULL,
+    max_message_bytes int DEFAULT NULL,
+    dedup_window interval DEFAULT NULL,
+    persistence text DEFAULT 'logged',
+    single_active boolean DEFAULT false,
+    fair boolean DEFAULT false,
+    archive interval DEFAULT NULL,
+    partitions int DEFAULT 1,
+    retention interval DEFAULT NULL,
+    retention_bytes bigint DEFAULT NULL,
+    compact boolean DEFAULT false,
+    comment text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue_create'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.create IS
+    'make a queue; again with the same properties: nothing happens';
+
+-- alter: changes properties of a queue, effective at commit.
+--   Parameters as create's; NULL leaves one as it is.  comment => '' removes
+--   the comment.
+-- Returns nothing.  Needs ownership of the queue or "manage".
+-- Rollback undoes it.
+CREATE FUNCTION queue.alter(
+    name text,
+    kind text DEFAULT NULL,
+    visibility_timeout interval DEFAULT NULL,
+    max_attempts int DEFAULT NULL,
+    dead_letter text DEFAULT NULL,
+    retry_delay interval DEFAULT NULL,
+    retry_backoff text DEFAULT NULL,
+    retry_max_delay interval DEFAULT NULL,
+    delay interval DEFAULT NULL,
+    ttl interval DEFAULT NULL,
+    max_messages bigint DEFAULT NULL,
+    max_bytes bigint DEFAULT NULL,
+    overflow text DEFAULT NULL,
+    max_in_flight int DEFAULT NULL,
+    max_message_bytes int DEFAULT NULL,
+    dedup_window interval DEFAULT NULL,
+    persistence text DEFAULT NULL,
+    single_active boolean DEFAULT NULL,
+    fair boolean DEFAULT NULL,
+    archive interval DEFAULT NULL,
+    partitions int DEFAULT NULL,
+    retention interval DEFAULT NULL,
+    retention_bytes bigint DEFAULT NULL,
+    compact boolean DEFAULT NULL,
+    comment text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue_alter'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.alter IS
+    'change properties of a queue; NULL leaves one unchanged';
+
+-- drop: drops a queue and its tables.
+--   force  also when there are messages in it, in whatever state
+-- Returns nothing.  Needs ownership of the queue.
+-- Errors: 2BP01 while the queue is not empty, or a view depends on its table.
+-- Waits for transactions that use the queue.  Rollback undoes it.
+CREATE FUNCTION queue.drop(
+    name text,
+    force boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue_drop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.drop IS
+    'drop a queue; one that is not empty only with force';
+
+-- purge: deletes all messages of a queue, leased ones included.
+-- Returns how many.  Needs ownership of the queue or "manage".
+-- Their receipts are stale afterwards.  Rollback brings the messages back.
+CREATE FUNCTION queue.purge(name text)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'queue_purge'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.purge IS
+    'delete all messages of a queue and return their number';
+
+-- pause: makes enqueue, dequeue or both fail with 55000 until resume.
+--   enqueue, dequeue  which; false leaves that one as it is
+-- Returns nothing.  Needs ownership of the queue or "manage".
+-- Leases go on, ack and the like work.  Effective at commit.
+CREATE FUNCTION queue.pause(
+    name text,
+    enqueue boolean DEFAULT true,
+    dequeue boolean DEFAULT true)
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue_pause'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.pause IS
+    'refuse enqueue and dequeue on a queue until it is resumed';
+
+-- resume: ends pause for enqueue, dequeue or both.
+--   enqueue, dequeue  which; false leaves that one as it is
+-- Returns nothing.  Needs ownership of the queue or "manage".
+-- Waiting consumers are woken at commit.
+CREATE FUNCTION queue.resume(
+    name text,
+    enqueue boolean DEFAULT true,
+    dequeue boolean DEFAULT true)
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue_resume'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.resume IS
+    'end the pause of a queue';
+
+-- grant_access, revoke_access: GRANT and REVOKE on the queue's parent table.
+--   privilege  send    = INSERT            enqueue
+--              receive = UPDATE, DELETE    dequeue, ack, …, pop
+--              browse  = SELECT            peek, get
+--              manage  = ALL PRIVILEGES    all of these, and by TRUNCATE
+--                                          alter, purge, pause, resume
+-- Returns nothing.  Needs ownership of the queue or the grant options, as
+-- GRANT does.  Only the owner can drop the queue.  Rollback undoes it.
+CREATE FUNCTION queue.grant_access(
+    name text,
+    role regrole,
+    privilege text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue_grant_access'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.grant_access IS
+    'let a role send to, receive from, browse or manage a queue';
+
+CREATE FUNCTION queue.revoke_access(
+    name text,
+    role regrole,
+    privilege text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue_revoke_access'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.revoke_access IS
+    'take back what queue.grant_access() gave';
+
+
+-- ---------------------------------------------------------------------------
+-- Send
+-- ---------------------------------------------------------------------------
+
+-- enqueue: puts a message into a queue.
+--   body, payload  what to deliver; both may be given, or none
+--   headers        a JSON object, for dequeue's filter
+--   key            ordering group, partition or tenant
+--   priority       0 to 9, higher first
+--   delay          from now until it can be claimed; NULL = the queue's
+--   deliver_at     the same as an instant; not together with delay
+--   ttl, dedup_id  refused with 0A000 until they work
+-- Returns the message's id, ascending per queue.  Needs INSERT (send).
+-- Errors: 54000 above max_message_bytes, 55000 while paused.
+-- Consumers see the message after commit, never after rollback; the id of a
+-- message rolled back is not used again.
+CREATE FUNCTION queue.enqueue(
+    queue text,
+    body jsonb DEFAULT NULL,
+    payload bytea DEFAULT NULL,
+    headers jsonb DEFAULT NULL,
+    key text DEFAULT NULL,
+    priority int DEFAULT 0,
+    delay interval DEFAULT NULL,
+    deliver_at timestamptz DEFAULT NULL,
+    ttl interval DEFAULT NULL,
+    dedup_id text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'queue_enqueue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.enqueue IS
+    'put a message into a queue and return its id';
+
+-- enqueue_batch: puts many messages into a queue, all or nothing.
+--   bodies, payloads, headers, keys, dedup_ids  one element for each message;
+--                       the arrays that are given have the same length
+--   the others          as in enqueue, for all of them
+-- Returns the ids in the order of the arrays.  Needs INSERT (send).
+-- Errors and rollback: as enqueue.
+CREATE FUNCTION queue.enqueue_batch(
+    queue text,
+    bodies jsonb[] DEFAULT NULL,
+    payloads bytea[] DEFAULT NULL,
+    headers jsonb[] DEFAULT NULL,
+    keys text[] DEFAULT NULL,
+    priority int DEFAULT 0,
+    delay interval DEFAULT NULL,
+    deliver_at timestamptz DEFAULT NULL,
+    ttl interval DEFAULT NULL,
+    dedup_ids text[] DEFAULT NULL)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'queue_enqueue_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.enqueue_batch IS
+    'put many messages into a queue, all or nothing, and return their ids';
+
+
+-- ---------------------------------------------------------------------------
+-- Receive
+-- ---------------------------------------------------------------------------
+
+-- dequeue: leases the next messages of a queue.
+--   max         how many at most, >= 1; fewer only when no more are claimable
+--   visibility  length of the lease, > 0; NULL = the queue's
+--   wait        for the first message, at most; 0 = do not wait
+--   filter      only messages whose headers @> filter
+-- Returns the messages, each with the receipt of this lease.  Needs UPDATE
+-- (receive).
+-- Errors: 55000 while paused, 25001 for a wait in REPEATABLE READ or
+-- SERIALIZABLE.
+-- After waiting it claims with a fresh snapshot: a join in the same statement
+-- may not see what was committed with the message.
+-- The lease counts at once and is no part of the transaction.  When the
+-- transaction aborts, the messages it took and did not settle come back after
+-- the queue's backoff, with one failure more.
+CREATE FUNCTION queue.dequeue(
+    queue text,
+    max int DEFAULT 1,
+    visibility interval DEFAULT NULL,
+    wait interval DEFAULT '0',
+    filter jsonb DEFAULT NULL)
+RETURNS SETOF queue.message
+AS 'MODULE_PATHNAME', 'queue_dequeue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue.dequeue IS
+    'lease the next messages of a queue';
+
+-- dequeue_any: dequeue from the first of several queues that has messages.
+--   queues  looked at in this order; needs UPDATE (receive) on each
+--   the others, errors and rollback: as dequeue
+-- Returns the messages with the name of their queue.
+CREATE FUNCTION queue.dequeue_any(
+    queues text[],
+    max int DEFAULT 1,
+    visibility interval DEFAULT NULL,
+    wait interval DEFAULT '0')
+RETURNS TABLE (
+    queue text,
+    id bigint,
+    receipt bigint,
+    body jsonb,
+    payload bytea,
+    headers jsonb,
+    key text,
+    priority int,
+    deliveries int,
+    failures int,
+    enqueued_at timestamptz,
+    visible_at timestamptz,
+    expires_at timestamptz)
+AS 'MODULE_PATHNAME', 'queue_dequeue_any'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue.dequeue_any IS
+    'lease the next messages of several queues';
+
+-- receive: dequeue as a procedure, which holds no snapshot while it waits.
+--   Parameters, errors and rollback: as dequeue.  A top-level CALL under READ
+--   COMMITTED waits without a snapshot, also inside a transaction block; a
+--   CALL from a function waits as dequeue does.
+-- Returns the messages in messages, an empty array when there are none.
+CREATE PROCEDURE queue.receive(
+    queue text,
+    max int DEFAULT 1,
+    visibility interval DEFAULT NULL,
+    wait interval DEFAULT '0',
+    INOUT messages queue.message[] DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'queue_receive'
+LANGUAGE C;
+COMMENT ON PROCEDURE queue.receive IS
+    'lease the next messages of a queue; waits without holding a snapshot';
+
+-- pop: takes the next messages out of a queue with the caller's commit.
+--   max, filter  as dequeue
+--   wait         for something to take, at most; when there is something that
+--                this statement's snapshot cannot see, returns no row at once
+--                and the next call takes it
+-- Returns the messages; receipt is NULL.  Needs DELETE (receive).
+-- Errors: as dequeue.
+-- What it returns is gone at commit, whether the client fetches it or not:
+-- no LIMIT, no WHERE on the result.  On rollback the messages are back at
+-- once, with one failure more.
+CREATE FUNCTION queue.pop(
+    queue text,
+    max int DEFAULT 1,
+    wait interval DEFAULT '0',
+    filter jsonb DEFAULT NULL)
+RETURNS SETOF queue.message
+AS 'MODULE_PATHNAME', 'queue_pop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue.pop IS
+    'take the next messages out of a queue; all rows returned are gone at '
+    'commit';
+
+
+-- ---------------------------------------------------------------------------
+-- Settle.  A receipt that is stale, of another queue or malformed is no error:
+-- the call returns false, or counts less.  All need UPDATE (receive).
+-- ---------------------------------------------------------------------------
+
+-- ack: done, the message is removed.
+-- Returns true when the lease was still the caller's.
+-- Commits with the caller: after rollback the lease goes on as before.
+CREATE FUNCTION queue.ack(queue text, receipt bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'queue_ack'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.ack IS
+    'remove a message that was processed';
+
+CREATE FUNCTION queue.ack_batch(queue text, receipts bigint[])
+RETURNS int
+AS 'MODULE_PATHNAME', 'queue_ack_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.ack_batch IS
+    'remove messages that were processed and return how many';
+
+-- nack: failed, try again later.
+--   delay   until it can be claimed again, >= 0; NULL = the queue's backoff
+--   reason  for people, kept with a message that becomes dead
+-- Returns true when the lease was still the caller's.  Counts as a failure;
+-- above max_attempts the message is dead.  At once, not undone by rollback.
+CREATE FUNCTION queue.nack(
+    queue text,
+    receipt bigint,
+    delay interval DEFAULT NULL,
+    reason text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'queue_nack'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.nack IS
+    'give a message back that could not be processed; counts as a failure';
+
+CREATE FUNCTION queue.nack_batch(
+    queue text,
+    receipts bigint[],
+    delay interval DEFAULT NULL,
+    reason text DEFAULT NULL)
+RETURNS int
+AS 'MODULE_PATHNAME', 'queue_nack_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.nack_batch IS
+    'give messages back that could not be processed and return how many';
+
+-- release: not processed, somebody else may take it.
+--   delay  until it can be claimed again, >= 0; NULL = at once
+-- Returns true when the lease was still the caller's.  No failure is counted.
+-- At once, not undone by rollback.
+CREATE FUNCTION queue.release(
+    queue text,
+    receipt bigint,
+    delay interval DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'queue_release'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.release IS
+    'give a message back; does not count as a failure';
+
+CREATE FUNCTION queue.release_batch(
+    queue text,
+    receipts bigint[],
+    delay interval DEFAULT NULL)
+RETURNS int
+AS 'MODULE_PATHNAME', 'queue_release_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.release_batch IS
+    'give messages back without counting a failure and return how many';
+
+-- reject: will never work, the message is dead now.
+--   reason  for people, kept with the message
+-- Returns true when the lease was still the caller's.  The message stays in
+-- the queue in state dead.  At once, not undone by rollback.
+CREATE FUNCTION queue.reject(
+    queue text,
+    receipt bigint,
+    reason text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'queue_reject'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.reject IS
+    'declare a message dead';
+
+CREATE FUNCTION queue.reject_batch(
+    queue text,
+    receipts bigint[],
+    reason text DEFAULT NULL)
+RETURNS int
+AS 'MODULE_PATHNAME', 'queue_reject_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.reject_batch IS
+    'declare messages dead and return how many';
+
+-- extend: more time for a lease.
+--   visibility  from now, > 0
+-- Returns true when the lease was still the caller's; the receipt stays good.
+-- At once, not undone by rollback.
+CREATE FUNCTION queue.extend(
+    queue text,
+    receipt bigint,
+    visibility interval)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'queue_extend'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.extend IS
+    'set the time that is left of a lease';
+
+CREATE FUNCTION queue.extend_batch(
+    queue text,
+    receipts bigint[],
+    visibility interval)
+RETURNS int
+AS 'MODULE_PATHNAME', 'queue_extend_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.extend_batch IS
+    'set the time that is left of leases and return how many';
+
+
+-- ---------------------------------------------------------------------------
+-- Look and repair
+-- ---------------------------------------------------------------------------
+
+-- peek: looks at messages without taking them.
+--   max     how many at most, >= 1
+--   state   ready | delayed | leased | dead; NULL = any
+--   filter  only messages whose headers @> filter
+-- Returns the messages in no promised order, receipt NULL, with their state
+-- at this moment.  Needs SELECT (browse).  Reads the queue from its head.
+CREATE FUNCTION queue.peek(
+    queue text,
+    max int DEFAULT 10,
+    state text DEFAULT NULL,
+    filter jsonb DEFAULT NULL)
+RETURNS TABLE (
+    id bigint,
+    receipt bigint,
+    body jsonb,
+    payload bytea,
+    headers jsonb,
+    key text,
+    priority int,
+    deliveries int,
+    failures int,
+    enqueued_at timestamptz,
+    visible_at timestamptz,
+    expires_at timestamptz,
+    state text)
+AS 'MODULE_PATHNAME', 'queue_peek'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue.peek IS
+    'look at messages without taking them';
+
+-- get: looks at one message by its id.
+-- Returns one row as peek's, or none.  Needs SELECT (browse).
+-- There is no index on the id: in a long queue this takes its time.
+CREATE FUNCTION queue.get(queue text, id bigint)
+RETURNS TABLE (
+    id bigint,
+    receipt bigint,
+    body jsonb,
+    payload bytea,
+    headers jsonb,
+    key text,
+    priority int,
+    deliveries int,
+    failures int,
+    enqueued_at timestamptz,
+    visible_at timestamptz,
+    expires_at timestamptz,
+    state text)
+AS 'MODULE_PATHNAME', 'queue_get'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION queue.get IS
+    'look at one message';
+
+-- cancel: removes a message that nobody has leased.
+-- Returns true when it was there and is removed, false when there is none of
+-- this id or it is leased.  Needs DELETE (receive).  Commits with the caller.
+CREATE FUNCTION queue.cancel(queue text, id bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'queue_cancel'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.cancel IS
+    'remove a message by its id unless it is leased';
+
+
+-- ---------------------------------------------------------------------------
+-- Internal functions
+-- ---------------------------------------------------------------------------
+
+-- The trigger on each table of a queue: raises 55000.
+CREATE FUNCTION queue._refuse_write()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'queue__refuse_write'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue._refuse_write IS
+    'trigger function that refuses plain SQL on a queue''s tables';
+
+-- Tells the launcher at commit that this database wants a worker; 55000 with
+-- a HINT when the library is not preloaded.
+CREATE FUNCTION queue._start_worker()
+RETURNS void
+AS 'MODULE_PATHNAME', 'queue__start_worker'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue._start_worker IS
+    'have a background worker started for this database';
+
+-- What the views show.  All of them read shared memory and the catalog
+-- tables; only _in_flight reads pages of a queue, those with leases.
+
+-- One row for each queue; counters since the server started, rates per second
+-- over the last interval measured.  NULL where nothing is known yet.
+CREATE FUNCTION queue._stats()
+RETURNS TABLE (
+    queue text,
+    ready bigint,
+    delayed bigint,
+    leased bigint,
+    dead bigint,
+    total bigint,
+    bytes bigint,
+    oldest_ready_age interval,
+    enqueued bigint,
+    delivered bigint,
+    acked bigint,
+    nacked bigint,
+    expired bigint,
+    dead_lettered bigint,
+    redelivered bigint,
+    stale_receipts bigint,
+    enqueue_rate float8,
+    delivery_rate float8,
+    ack_rate float8,
+    wait_p50 interval,
+    wait_p99 interval,
+    processing_p50 interval,
+    processing_p99 interval)
+AS 'MODULE_PATHNAME', 'queue__stats'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue._stats IS
+    'rows of the view queue.stats';
+
+-- One row for each lease that is running.
+CREATE FUNCTION queue._in_flight()
+RETURNS TABLE (
+    queue text,
+    id bigint,
+    holder int,
+    since timestamptz,
+    until timestamptz,
+    deliveries int,
+    failures int)
+AS 'MODULE_PATHNAME', 'queue__in_flight'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue._in_flight IS
+    'rows of the view queue.in_flight';
+
+-- One row for each segment, free ones included.
+CREATE FUNCTION queue._segments()
+RETURNS TABLE (
+    queue text,
+    segment int,
+    relation regclass,
+    chain text,
+    state text,
+    pages bigint,
+    bytes bigint,
+    live bigint,
+    dead_pages bigint,
+    ready_pages bigint,
+    pending_pages bigint,
+    next_due timestamptz)
+AS 'MODULE_PATHNAME', 'queue__segments'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue._segments IS
+    'rows of the view queue.segments';
+
+-- One row for each database with a worker, or that should have one.
+CREATE FUNCTION queue._workers()
+RETURNS TABLE (
+    database name,
+    pid int,
+    state text,
+    started_at timestamptz,
+    last_activity timestamptz,
+    next_wakeup timestamptz,
+    loops bigint)
+AS 'MODULE_PATHNAME', 'queue__workers'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION queue._workers IS
+    'rows of the view queue.workers';
+
+-- One row for each queue and session that waits for messages of it (waiting)
+-- or holds leases of it (active).
+CREATE FUNCTION queue._consumers()
+RETURNS TABLE (
+    queue text,
+    pid int,
+    state text,
+    since timestamptz)
+AS 'MODULE_PATHNAME', 'queue__consumers'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue._consumers IS
+    'rows of the view queue.consumers';
+
+
+-- ---------------------------------------------------------------------------
+-- Views.  A view's functions run with the privileges of whoever reads it: who
+-- is to read one without being a member of pg_monitor needs SELECT on the
+-- view and EXECUTE on the function behind it.
+-- ---------------------------------------------------------------------------
+
+-- The name's collation is made the database's, so that the views can be
+-- joined with each other.
+CREATE VIEW queue.queues AS
+SELECT d.name COLLATE pg_catalog."default" AS queue,
+       d.id,
+       d.relation,
+       pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+       CASE WHEN c.oid IS NULL THEN 'broken'
+            WHEN d.enqueue_paused AND d.dequeue_paused THEN 'paused'
+            WHEN d.enqueue_paused THEN 'enqueue paused'
+            WHEN d.dequeue_paused THEN 'dequeue paused'
+            ELSE 'active' END AS state,
+       d.kind,
+       d.visibility_timeout,
+       d.max_attempts,
+       d.dead_letter,
+       d.retry_delay,
+       d.retry_backoff,
+       d.retry_max_delay,
+       d.delay,
+       d.ttl,
+       d.max_messages,
+       d.max_bytes,
+       d.overflow,
+       d.max_in_flight,
+       d.max_message_bytes,
+       d.dedup_window,
+       d.persistence,
+       d.single_active,
+       d.fair,
+       d.archive,
+       d.partitions,
+       d.retention,
+       d.retention_bytes,
+       d.compact,
+       d.enqueue_paused,
+       d.dequeue_paused,
+       (SELECT pg_catalog.count(*)
+          FROM queue.segment_def s
+         WHERE s.queue_id OPERATOR(pg_catalog.=) d.id
+           AND s.state OPERATOR(pg_catalog.<>) 'f'::"char") AS segments,
+       d.created_at,
+       pg_catalog.obj_description(d.relation::pg_catalog.oid,
+                                  'pg_class'::pg_catalog.name) AS comment
+  FROM queue.queue_def d
+  LEFT JOIN pg_catalog.pg_class c
+    ON c.oid OPERATOR(pg_catalog.=) d.relation::pg_catalog.oid;
+COMMENT ON VIEW queue.queues IS
+    'properties and state of each queue';
+COMMENT ON COLUMN queue.queues.relation IS
+    'the parent table: privileges on it are privileges on the queue';
+COMMENT ON COLUMN queue.queues.state IS
+    'active, paused, enqueue paused, dequeue paused, or broken: the parent '
+    'table was dropped by hand';
+COMMENT ON COLUMN queue.queues.segments IS
+    'tables that hold or take messages';
+
+CREATE VIEW queue.stats AS
+SELECT s.queue, s.ready, s.delayed, s.leased, s.dead, s.total, s.bytes,
+       s.oldest_ready_age, s.enqueued, s.delivered, s.acked, s.nacked,
+       s.expired, s.dead_lettered, s.redelivered, s.stale_receipts,
+       s.enqueue_rate, s.delivery_rate, s.ack_rate, s.wait_p50, s.wait_p99,
+       s.processing_p50, s.processing_p99
+  FROM queue._stats() s;
+COMMENT ON VIEW queue.stats IS
+    'messages, counters, rates and times of each queue; never scans one';
+COMMENT ON COLUMN queue.stats.bytes IS
+    'size of the queue''s tables';
+COMMENT ON COLUMN queue.stats.oldest_ready_age IS
+    'how long the oldest claimable message has been waiting';
+COMMENT ON COLUMN queue.stats.enqueued IS
+    'this and the following counters: since the server started';
+COMMENT ON COLUMN queue.stats.enqueue_rate IS
+    'this and the following rates: per second, over the last interval';
+COMMENT ON COLUMN queue.stats.wait_p50 IS
+    'from enqueue to first delivery';
+COMMENT ON COLUMN queue.stats.processing_p50 IS
+    'from delivery to ack';
+
+-- A process id is used again some day: a session that began after the lease
+-- is not its holder.
+CREATE VIEW queue.in_flight AS
+SELECT f.queue, f.id, f.holder, a.application_name, a.client_addr, f.since,
+       f.until, f.deliveries, f.failures
+  FROM queue._in_flight() f
+  LEFT JOIN pg_catalog.pg_stat_activity a
+    ON a.pid OPERATOR(pg_catalog.=) f.holder
+   AND a.backend_start OPERATOR(pg_catalog.<=)
+       COALESCE(f.since, f.until);
+COMMENT ON VIEW queue.in_flight IS
+    'messages that are leased, and by whom';
+COMMENT ON COLUMN queue.in_flight.holder IS
+    'process id of the session that took the lease';
+COMMENT ON COLUMN queue.in_flight.since IS
+    'when the lease was taken; NULL when that is not known';
+COMMENT ON COLUMN queue.in_flight.until IS
+    'when the lease ends';
+
+CREATE VIEW queue.segments AS
+SELECT s.queue, s.segment, s.relation, s.chain, s.state, s.pages, s.bytes,
+       s.live, s.dead_pages, s.ready_pages, s.pending_pages, s.next_due
+  FROM queue._segments() s;
+COMMENT ON VIEW queue.segments IS
+    'the tables that hold messages, and what the ready map says about them';
+COMMENT ON COLUMN queue.segments.segment IS
+    'life number, ascending per queue';
+COMMENT ON COLUMN queue.segments.chain IS
+    'main, or parking for stragglers, dead and far-delayed messages';
+COMMENT ON COLUMN queue.segments.state IS
+    'open, sealed (no insert any more) or free (truncated, a spare)';
+COMMENT ON COLUMN queue.segments.next_due IS
+    'no lease or delay in it ends earlier';
+
+CREATE VIEW queue.workers AS
+SELECT w.database, w.pid, w.state, w.started_at, w.last_activity,
+       w.next_wakeup, w.loops
+  FROM queue._workers() w;
+COMMENT ON VIEW queue.workers IS
+    'the background workers of all databases';
+
+CREATE VIEW queue.consumers AS
+SELECT c.queue, c.pid, c.state, c.since, a.usename, a.application_name,
+       a.client_addr
+  FROM queue._consumers() c
+  LEFT JOIN pg_catalog.pg_stat_activity a
+    ON a.pid OPERATOR(pg_catalog.=) c.pid;
+COMMENT ON VIEW queue.consumers IS
+    'sessions that wait for messages or hold leases';
+
+
+-- ---------------------------------------------------------------------------
+-- Privileges.  The functions check for themselves what the caller may do with
+-- a queue; tables, views and internal functions are nobody's business.
+-- ---------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA queue TO PUBLIC;
+GRANT USAGE ON TYPE queue.message TO PUBLIC;
+
+GRANT EXECUTE ON FUNCTION
+    queue.create, queue.alter, queue.drop, queue.purge, queue.pause,
+    queue.resume, queue.grant_access, queue.revoke_access,
+    queue.enqueue, queue.enqueue_batch,
+    queue.dequeue, queue.dequeue_any, queue.pop,
+    queue.ack, queue.ack_batch, queue.nack, queue.nack_batch,
+    queue.release, queue.release_batch, queue.reject, queue.reject_batch,
+    queue.extend, queue.extend_batch,
+    queue.peek, queue.get, queue.cancel
+    TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE queue.receive TO PUBLIC;
+
+REVOKE ALL ON TABLE
+    queue.queue_def, queue.segment_def, queue.forwarding,
+    queue.queues, queue.stats, queue.in_flight, queue.segments,
+    queue.workers, queue.consumers
+    FROM PUBLIC;
+REVOKE ALL ON SEQUENCE queue.queue_id_seq FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+    queue._refuse_write, queue._start_worker, queue._stats,
+    queue._in_flight, queue._segments, queue._workers, queue._consumers
+    FROM PUBLIC;
+
+GRANT SELECT ON TABLE
+    queue.queues, queue.stats, queue.in_flight, queue.segments,
+    queue.workers, queue.consumers
+    TO pg_monitor;
+GRANT EXECUTE ON FUNCTION
+    queue._stats, queue._in_flight, queue._segments, queue._workers,
+    queue._consumers
+    TO pg_monitor;
+
+
+SELECT queue._start_worker();

@@ -1,0 +1,645 @@
+/*
+ * admin.c
+ *	  Making, changing and dropping queues.
+ *
+ * Owns the rows of queue_def and the functions create, alter, drop, pause,
+ * resume, grant_access and revoke_access; admin_tables.c makes the tables.
+ *
+ * Locks, in this order, all held to the end of the transaction:
+ *	1. the queue's name (create, drop): an object lock on queue_def's OID with
+ *	   a hash of the name as object.  It makes the second of two concurrent
+ *	   create() of one name wait and then see what the first one did;
+ *	2. the parent: ShareUpdateExclusiveLock for alter, pause, resume and a new
+ *	   segment, AccessExclusiveLock for drop;
+ *	3. segments, by ascending life: AccessExclusiveLock for drop;
+ *	4. the queue's row in queue_def, by updating it.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/comment.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "admin.h"
+#include "admin_spi.h"
+#include "admin_tables.h"
+#include "compat.h"
+#include "guc.h"
+#include "properties.h"
+#include "txn.h"
+
+/* A queue's row in queue_def, as far as it matters here */
+typedef struct QueueRow
+{
+	int32		id;
+	Oid			relation;
+	Properties	props;
+} QueueRow;
+
+/* What grant_access calls a set of table privileges */
+typedef struct AccessWord
+{
+	const char *word;
+	const char *privileges;
+	AclMode		mode;
+} AccessWord;
+
+static const AccessWord access_words[] = {
+	{"send", "INSERT", ACL_INSERT},
+	{"receive", "UPDATE, DELETE", ACL_UPDATE | ACL_DELETE},
+	{"browse", "SELECT", ACL_SELECT},
+	{"manage", "ALL PRIVILEGES", ACL_ALL_RIGHTS_RELATION},
+	{NULL, NULL, 0}
+};
+
+static void lock_name(const char *name);
+static bool find_queue(const char *name, QueueRow *row);
+static void find_and_lock(AdminContext *ctx, const char *name,
+						  LOCKMODE lockmode, const char *what,
+						  QueueRow *row);
+static bool queue_is_owner(Oid relid, Oid roleid);
+static void check_right(Oid relid, Oid roleid, const char *name,
+						const char *what, LOCKMODE lockmode);
+static void check_drop(Oid relid, const char *name);
+static bool matches_existing(const char *name, QueueRow *row,
+							 Properties *given, const char *comment);
+static void insert_queue(const char *name, int32 id, Oid parent, Oid ids,
+						 Properties *props);
+static void update_properties(int32 id, Properties *given);
+static void forget_queue(int32 id);
+static void set_paused(FunctionCallInfo fcinfo, const char *what, bool paused);
+static void change_access(FunctionCallInfo fcinfo, bool grant);
+static const AccessWord * access_word(const char *word);
+static char *optional_comment(FunctionCallInfo fcinfo, int arg);
+static bool flag_arg(FunctionCallInfo fcinfo, int arg, bool fallback);
+
+PG_FUNCTION_INFO_V1(queue_create);
+PG_FUNCTION_INFO_V1(queue_alter);
+PG_FUNCTION_INFO_V1(queue_drop);
+PG_FUNCTION_INFO_V1(queue_pause);
+PG_FUNCTION_INFO_V1(queue_resume);
+PG_FUNCTION_INFO_V1(queue_grant_access);
+PG_FUNCTION_INFO_V1(queue_revoke_access);
+PG_FUNCTION_INFO_V1(queue__refuse_write);
+
+/* queue.create(name, …properties…, comment) */
+Datum
+queue_create(PG_FUNCTION_ARGS)
+{
+	Oid			caller = GetUserId();
+	Oid			schema = get_namespace_oid(QUEUE_SCHEMA, false);
+	AdminContext ctx;
+	QueueRow	row;
+	Properties	props;
+	Oid			ids;
+	char	   *name;
+	char	   *comment;
+	bool		isnull;
+
+	queue_prevent_readonly("queue.create()");
+	name = property_name_arg(fcinfo, 0, "name");
+	properties_from_call(fcinfo, 1, true, &props);
+	comment = optional_comment(fcinfo, 1 + QUEUE_PROPERTIES);
+	if (compat_namespace_aclcheck(schema, caller, ACL_CREATE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to create queue \"%s\"", name),
+				 errdetail("You need the CREATE privilege on schema %s.",
+						   QUEUE_SCHEMA)));
+
+	admin_enter(&ctx, true);
+	lock_name(name);
+	if (find_queue(name, &row))
+	{
+		if (matches_existing(name, &row, &props, comment))
+		{
+			admin_leave(&ctx);
+			PG_RETURN_VOID();
+		}
+		/* somebody dropped the table by hand: clear away what is left */
+		tables_drop(row.id, row.relation);
+		forget_queue(row.id);
+	}
+
+	admin_query("SELECT pg_catalog.nextval('" QUEUE_SCHEMA
+				".queue_id_seq'::pg_catalog.regclass)::pg_catalog.int4",
+				0, NULL, NULL, NULL);
+	row.id = DatumGetInt32(admin_result(0, 1, &isnull));
+	row.relation = tables_make_parent(name, row.id, schema, caller, &ids);
+	insert_queue(name, row.id, row.relation, ids, &props);
+	tables_make_segment(row.id, row.relation, 1, CHAIN_MAIN);
+	tables_make_segment(row.id, row.relation, 2, CHAIN_PARKING);
+	if (comment != NULL)
+		CreateComments(row.relation, RelationRelationId, 0, comment);
+
+	CacheInvalidateRelcacheByRelid(row.relation);
+	txn_queue_changed(row.id);
+	admin_leave(&ctx);
+	PG_RETURN_VOID();
+}
+
+/* queue.alter(name, …properties…, comment): NULL leaves as it is */
+Datum
+queue_alter(PG_FUNCTION_ARGS)
+{
+	AdminContext ctx;
+	QueueRow	row;
+	Properties	given;
+	char	   *name;
+
+	queue_prevent_readonly("queue.alter()");
+	name = property_name_arg(fcinfo, 0, "name");
+	properties_from_call(fcinfo, 1, false, &given);
+
+	admin_enter(&ctx, true);
+	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, "alter", &row);
+	update_properties(row.id, &given);
+	if (!PG_ARGISNULL(1 + QUEUE_PROPERTIES))
+		CreateComments(row.relation, RelationRelationId, 0,
+					   optional_comment(fcinfo, 1 + QUEUE_PROPERTIES));
+
+	CacheInvalidateRelcacheByRelid(row.relation);
+	txn_queue_changed(row.id);
+	admin_leave(&ctx);
+	PG_RETURN_VOID();
+}
+
+/* queue.drop(name, force) */
+Datum
+queue_drop(PG_FUNCTION_ARGS)
+{
+	AdminContext ctx;
+	QueueRow	row;
+	char	   *name;
+
+	queue_prevent_readonly("queue.drop()");
+	name = property_name_arg(fcinfo, 0, "name");
+
+	admin_enter(&ctx, true);
+	lock_name(name);
+	find_and_lock(&ctx, name, AccessExclusiveLock, "drop", &row);
+
+	if (!flag_arg(fcinfo, 1, false) && admin_relation_exists(row.relation))
+		check_drop(row.relation, name);
+	tables_drop(row.id, row.relation);
+	forget_queue(row.id);
+
+	txn_queue_changed(row.id);
+	admin_leave(&ctx);
+	PG_RETURN_VOID();
+}
+
+/* queue.pause(name, enqueue, dequeue) */
+Datum
+queue_pause(PG_FUNCTION_ARGS)
+{
+	set_paused(fcinfo, "pause", true);
+	PG_RETURN_VOID();
+}
+
+/* queue.resume(name, enqueue, dequeue) */
+Datum
+queue_resume(PG_FUNCTION_ARGS)
+{
+	set_paused(fcinfo, "resume", false);
+	PG_RETURN_VOID();
+}
+
+/* queue.grant_access(name, role, privilege) */
+Datum
+queue_grant_access(PG_FUNCTION_ARGS)
+{
+	change_access(fcinfo, true);
+	PG_RETURN_VOID();
+}
+
+/* queue.revoke_access(name, role, privilege) */
+Datum
+queue_revoke_access(PG_FUNCTION_ARGS)
+{
+	change_access(fcinfo, false);
+	PG_RETURN_VOID();
+}
+
+/* The trigger that keeps plain SQL from writing to a queue's tables */
+Datum
+queue__refuse_write(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const char *command;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by a trigger",
+						"queue._refuse_write")));
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		command = "INSERT";
+	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		command = "UPDATE";
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		command = "DELETE";
+	else
+		command = "TRUNCATE";
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s on \"%s\", a table of a message queue, is refused",
+					command, RelationGetRelationName(trigger->tg_relation)),
+			 errdetail("Only the functions of extension \"queue\" write to "
+					   "it."),
+			 errhint("Use queue.enqueue(), queue.dequeue() and queue.ack(), "
+					 "queue.cancel() for one message or queue.purge() for "
+					 "all.")));
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Raises 42501 unless the current user manages the queue: owns its parent
+ * table or holds TRUNCATE on it, which is what grant_access(…, 'manage')
+ * gives.  `what` is the operation, for the message.
+ */
+void
+admin_check_manage(Oid relid, const char *name, const char *what)
+{
+	check_right(relid, GetUserId(), name, what, ShareUpdateExclusiveLock);
+}
+
+/* Takes the lock that create() and drop() of one name exclude each other by */
+static void
+lock_name(const char *name)
+{
+	Oid			schema = get_namespace_oid(QUEUE_SCHEMA, false);
+	uint32		hash = hash_bytes((const unsigned char *) name,
+								  (int) strlen(name));
+
+	LockDatabaseObject(get_relname_relid("queue_def", schema), hash, 0,
+					   ExclusiveLock);
+}
+
+/* Looks a queue up by name.  The properties live until admin_leave. */
+static bool
+find_queue(const char *name, QueueRow *row)
+{
+	StringInfoData sql;
+	Oid			type = TEXTOID;
+	Datum		value = CStringGetTextDatum(name);
+	bool		isnull;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT d.id, d.relation");
+	for (int i = 0; i < QUEUE_PROPERTIES; i++)
+		appendStringInfo(&sql, ", d.%s", quote_identifier(property_name(i)));
+	appendStringInfoString(&sql, " FROM " QUEUE_SCHEMA ".queue_def d "
+						   "WHERE d.name OPERATOR(pg_catalog.=) $1");
+	if (admin_query(sql.data, 1, &type, &value, NULL) == 0)
+		return false;
+
+	row->id = DatumGetInt32(admin_result(0, 1, &isnull));
+	row->relation = DatumGetObjectId(admin_result(0, 2, &isnull));
+	for (int i = 0; i < QUEUE_PROPERTIES; i++)
+		row->props.value[i] = admin_result(0, 3 + i, &row->props.isnull[i]);
+	return true;
+}
+
+/*
+ * Looks up a queue that must exist, checks the caller's right to do `what`
+ * with it and locks its parent.  The right is checked before the lock, so
+ * that a stranger cannot make others wait, and again under it, as the name
+ * may be another queue's by then.
+ */
+static void
+find_and_lock(AdminContext *ctx, const char *name, LOCKMODE lockmode,
+			  const char *what, QueueRow *row)
+{
+	Oid			locked = InvalidOid;
+
+	for (;;)
+	{
+		if (!find_queue(name, row))
+			admin_no_such_queue(name);
+		check_right(row->relation, ctx->caller, name, what, lockmode);
+		if (row->relation == locked)
+			return;
+		if (OidIsValid(locked))
+			UnlockRelationOid(locked, lockmode);
+		LockRelationOid(row->relation, lockmode);
+		locked = row->relation;
+	}
+}
+
+/* Does the role own the table, itself or as a member of the owner? */
+static bool
+queue_is_owner(Oid relid, Oid roleid)
+{
+	return compat_relation_ownercheck(relid, roleid);
+}
+
+/*
+ * Raises 42501 unless the role may do `what` with the queue.  To drop it one
+ * must own the parent table; for the rest TRUNCATE on it is enough.
+ *
+ * A parent that somebody dropped with DROP TABLE has no owner any more: the
+ * extension's owner may drop what is left of the queue, nobody can do
+ * anything else with it.
+ */
+static void
+check_right(Oid relid, Oid roleid, const char *name, const char *what,
+			LOCKMODE lockmode)
+{
+	bool		drop = (lockmode == AccessExclusiveLock);
+
+	if (!admin_relation_exists(relid))
+	{
+		if (drop && has_privs_of_role(roleid, admin_extension_owner()))
+			return;
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the table of queue \"%s\" does not exist", name),
+				 errdetail("It was dropped without queue.drop()."),
+				 errhint("queue.create() makes the queue anew, and a "
+						 "superuser can clear it away with queue.drop().")));
+	}
+	if (queue_is_owner(relid, roleid))
+		return;
+	if (drop)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to %s queue \"%s\"", what, name),
+				 errdetail("You must own table %s.",
+						   admin_qualified_name(relid))));
+	if (pg_class_aclcheck(relid, roleid, ACL_TRUNCATE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to %s queue \"%s\"", what, name),
+				 errdetail("You must own table %s or hold the TRUNCATE "
+						   "privilege on it, which queue.grant_access() "
+						   "calls \"manage\".", admin_qualified_name(relid))));
+}
+
+/* Raises 2BP01 while there is a message in the queue, in whatever state */
+static void
+check_drop(Oid relid, const char *name)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT 1 FROM %s LIMIT 1",
+					 admin_qualified_name(relid));
+	if (admin_query(sql.data, 0, NULL, NULL, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop queue \"%s\" because it is not empty",
+						name),
+				 errhint("Use queue.drop(name, force => true) to drop it "
+						 "with its messages.")));
+}
+
+/*
+ * Is the existing queue what create() was asked for?  Raises 42710 with the
+ * differences when it is not.  Returns false when only a row is left of it.
+ */
+static bool
+matches_existing(const char *name, QueueRow *row, Properties *given,
+				 const char *comment)
+{
+	StringInfoData detail;
+	char	   *existing_comment;
+	bool		differ;
+
+	if (!admin_relation_exists(row->relation))
+		return false;
+
+	initStringInfo(&detail);
+	differ = properties_differ(&row->props, given, &detail);
+	existing_comment = GetComment(row->relation, RelationRelationId, 0);
+	if (strcmp(existing_comment ? existing_comment : "",
+			   comment ? comment : "") != 0)
+	{
+		differ = true;
+		property_add_difference(&detail, "comment", existing_comment,
+								comment);
+	}
+	if (differ)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("queue \"%s\" already exists with other properties",
+						name),
+				 errdetail_internal("%s", detail.data),
+				 errhint("Use queue.alter() to change a queue.")));
+	return true;
+}
+
+/* Enters a new queue into queue_def; lives 1 and 2 are its first segments' */
+static void
+insert_queue(const char *name, int32 id, Oid parent, Oid ids,
+			 Properties *props)
+{
+	StringInfoData sql;
+	Oid			types[4 + QUEUE_PROPERTIES] = {
+		INT4OID, TEXTOID, REGCLASSOID, REGCLASSOID
+	};
+	Datum		values[4 + QUEUE_PROPERTIES];
+	char		nulls[4 + QUEUE_PROPERTIES + 1] = "    ";
+
+	values[0] = Int32GetDatum(id);
+	values[1] = CStringGetTextDatum(name);
+	values[2] = ObjectIdGetDatum(parent);
+	values[3] = ObjectIdGetDatum(ids);
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "INSERT INTO " QUEUE_SCHEMA ".queue_def "
+						   "(id, name, relation, ids, next_life");
+	for (int i = 0; i < QUEUE_PROPERTIES; i++)
+	{
+		appendStringInfo(&sql, ", %s", quote_identifier(property_name(i)));
+		types[4 + i] = property_type(i);
+		values[4 + i] = props->value[i];
+		nulls[4 + i] = props->isnull[i] ? 'n' : ' ';
+	}
+	appendStringInfoString(&sql, ") VALUES ($1, $2, $3, $4, 3");
+	for (int i = 0; i < QUEUE_PROPERTIES; i++)
+		appendStringInfo(&sql, ", $%d", 5 + i);
+	appendStringInfoChar(&sql, ')');
+	admin_query(sql.data, lengthof(values), types, values, nulls);
+}
+
+/* Stores the properties that alter() was given */
+static void
+update_properties(int32 id, Properties *given)
+{
+	StringInfoData sql;
+	Oid			types[1 + QUEUE_PROPERTIES] = {INT4OID};
+	Datum		values[1 + QUEUE_PROPERTIES] = {Int32GetDatum(id)};
+	int			n = 1;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "UPDATE " QUEUE_SCHEMA ".queue_def d SET ");
+	for (int i = 0; i < QUEUE_PROPERTIES; i++)
+	{
+		if (given->isnull[i])
+			continue;
+		types[n] = property_type(i);
+		values[n] = given->value[i];
+		appendStringInfo(&sql, "%s%s = $%d", n > 1 ? ", " : "",
+						 quote_identifier(property_name(i)), n + 1);
+		n++;
+	}
+	if (n == 1)
+		return;
+	appendStringInfoString(&sql, " WHERE d.id OPERATOR(pg_catalog.=) $1");
+	admin_query(sql.data, n, types, values, NULL);
+}
+
+/* Deletes everything the catalog tables say about a queue */
+static void
+forget_queue(int32 id)
+{
+	admin_query_id("DELETE FROM " QUEUE_SCHEMA ".forwarding f "
+				   "WHERE f.queue_id OPERATOR(pg_catalog.=) $1", id);
+	admin_query_id("DELETE FROM " QUEUE_SCHEMA ".segment_def s "
+				   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1", id);
+	admin_query_id("DELETE FROM " QUEUE_SCHEMA ".queue_def d "
+				   "WHERE d.id OPERATOR(pg_catalog.=) $1", id);
+}
+
+/*
+ * pause() and resume(): the operations that the call names become paused or
+ * not, an operation that it does not name stays as it is.
+ */
+static void
+set_paused(FunctionCallInfo fcinfo, const char *what, bool paused)
+{
+	AdminContext ctx;
+	QueueRow	row;
+	Oid			types[] = {INT4OID, BOOLOID, BOOLOID, BOOLOID};
+	Datum		values[lengthof(types)];
+	char	   *name;
+	bool		enqueue;
+	bool		dequeue;
+
+	queue_prevent_readonly(paused ? "queue.pause()" : "queue.resume()");
+	name = property_name_arg(fcinfo, 0, "name");
+	enqueue = flag_arg(fcinfo, 1, true);
+	dequeue = flag_arg(fcinfo, 2, true);
+	if (!enqueue && !dequeue)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("nothing to %s", what),
+				 errdetail("Parameters \"enqueue\" and \"dequeue\" are both "
+						   "false.")));
+
+	admin_enter(&ctx, true);
+	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, what, &row);
+	values[0] = Int32GetDatum(row.id);
+	values[1] = BoolGetDatum(enqueue);
+	values[2] = BoolGetDatum(dequeue);
+	values[3] = BoolGetDatum(paused);
+	admin_query("UPDATE " QUEUE_SCHEMA ".queue_def d SET "
+				"enqueue_paused = "
+				"CASE WHEN $2 THEN $4 ELSE d.enqueue_paused END, "
+				"dequeue_paused = "
+				"CASE WHEN $3 THEN $4 ELSE d.dequeue_paused END "
+				"WHERE d.id OPERATOR(pg_catalog.=) $1",
+				lengthof(types), types, values, NULL);
+
+	CacheInvalidateRelcacheByRelid(row.relation);
+	txn_queue_changed(row.id);
+	admin_leave(&ctx);
+}
+
+/*
+ * grant_access() and revoke_access(): GRANT and REVOKE on the parent table,
+ * run as the caller.  GRANT only warns when the grantor has some privilege on
+ * the table and none to give, so the grant options are checked before.
+ */
+static void
+change_access(FunctionCallInfo fcinfo, bool grant)
+{
+	AdminContext ctx;
+	QueueRow	row;
+	const AccessWord *access;
+	char	   *name;
+	char	   *role;
+
+	queue_prevent_readonly(grant ? "queue.grant_access()" :
+						   "queue.revoke_access()");
+	name = property_name_arg(fcinfo, 0, "name");
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("parameter \"%s\" must not be null",
+						PG_ARGISNULL(1) ? "role" : "privilege")));
+	role = GetUserNameFromId(PG_GETARG_OID(1), false);
+	access = access_word(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+
+	admin_enter(&ctx, true);
+	if (!find_queue(name, &row))
+		admin_no_such_queue(name);
+	admin_leave(&ctx);
+
+	if (admin_relation_exists(row.relation) &&
+		pg_class_aclmask(row.relation, GetUserId(),
+						 ACL_GRANT_OPTION_FOR(access->mode), ACLMASK_ALL) !=
+		ACL_GRANT_OPTION_FOR(access->mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to %s \"%s\" on queue \"%s\"",
+						grant ? "grant" : "revoke", access->word, name),
+				 errdetail("You must own table %s or hold %s on it with "
+						   "grant option.", admin_qualified_name(row.relation),
+						   access->privileges)));
+
+	admin_enter(&ctx, false);
+	admin_run("%s %s ON TABLE %s %s %s", grant ? "GRANT" : "REVOKE",
+			  access->privileges, admin_qualified_name(row.relation),
+			  grant ? "TO" : "FROM", quote_identifier(role));
+	admin_leave(&ctx);
+}
+
+/* What a word of grant_access() stands for */
+static const AccessWord *
+access_word(const char *word)
+{
+	for (int i = 0; access_words[i].word != NULL; i++)
+		if (strcmp(word, access_words[i].word) == 0)
+			return &access_words[i];
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for parameter \"%s\": \"%s\"",
+					"privilege", word),
+			 errhint("Valid values are: %s.",
+					 "send, receive, browse, manage")));
+	return NULL;
+}
+
+/* A comment; the empty one means none, as for COMMENT */
+static char *
+optional_comment(FunctionCallInfo fcinfo, int arg)
+{
+	char	   *comment;
+
+	if (PG_ARGISNULL(arg))
+		return NULL;
+	comment = text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	return comment[0] == '\0' ? NULL : comment;
+}
+
+/* A boolean argument, NULL meaning its default */
+static bool
+flag_arg(FunctionCallInfo fcinfo, int arg, bool fallback)
+{
+	return PG_ARGISNULL(arg) ? fallback : PG_GETARG_BOOL(arg);
+}

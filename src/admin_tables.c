@@ -1,0 +1,423 @@
+/*
+ * admin_tables.c
+ *	  The tables of a queue.
+ *
+ * Owns the rows of segment_def and the DDL on a queue's tables: a parent
+ * table, which belongs to the role that created the queue and carries its
+ * privileges, a sequence owned by the parent, and segments, inheritance
+ * children that belong to the extension's owner.  None is a member of the
+ * extension, so that pg_dump dumps them; all depend on it, so that DROP
+ * EXTENSION takes them along.
+ *
+ * Locks: see admin.c for their order.  A new segment needs
+ * ShareUpdateExclusiveLock on the parent, as CREATE TABLE takes it;
+ * admin_create_segment takes it conditionally before.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "admin.h"
+#include "admin_spi.h"
+#include "admin_tables.h"
+#include "layout.h"
+#include "txn.h"
+
+/* Backstop for the worker; what it needs it takes conditionally */
+#define SEGMENT_LOCK_TIMEOUT "1s"
+
+/*
+ * Relations that later versions may want to make in the schema: a parent
+ * table of such a name would stand in the way of ALTER EXTENSION UPDATE.
+ */
+static const char *const reserved_names[] = {
+	"archive", "binding", "bindings", "blockers", "consumer_group",
+	"consumer_groups", "consumers", "cursors", "dead_letters", "dedup",
+	"forwarding", "in_flight", "latest", "message", "messages", "metrics",
+	"partitions", "queues", "retention", "schedule", "schedules",
+	"segment_def", "segments", "stats", "stream", "streams", "topic",
+	"topics", "workers", NULL
+};
+
+static bool lock_parent(int32 id, Oid *parent);
+static char *choose_relation_name(const char *name, int32 id, Oid schema);
+static void guard_table(Oid relid);
+static void strip_default_privileges(Oid relid);
+static bool reuse_segment(int32 id, int32 life, char chain);
+
+/*
+ * Makes the next segment of a chain and seals the one that was open, in the
+ * current transaction.  Takes a free segment of the chain when there is one.
+ * Returns false when the queue is gone or somebody works on it just now: then
+ * nothing has changed and the caller tries again later.  For the worker:
+ * waits for nothing in the ordinary case, one second at most.
+ */
+bool
+admin_create_segment(int32 queue_id, char chain)
+{
+	AdminContext ctx;
+	Oid			types[2] = {INT4OID, CHAROID};
+	Datum		values[2] = {Int32GetDatum(queue_id), CharGetDatum(chain)};
+	Oid			parent;
+	int32		life;
+	bool		isnull;
+
+	admin_enter(&ctx, true);
+	admin_set_local("lock_timeout", SEGMENT_LOCK_TIMEOUT);
+	if (!lock_parent(queue_id, &parent))
+	{
+		admin_leave(&ctx);
+		return false;
+	}
+	if (admin_query_id("UPDATE " QUEUE_SCHEMA ".queue_def d "
+					   "SET next_life = d.next_life OPERATOR(pg_catalog.+) 1 "
+					   "WHERE d.id OPERATOR(pg_catalog.=) $1 "
+					   "RETURNING d.next_life OPERATOR(pg_catalog.-) 1",
+					   queue_id) != 1)
+		elog(ERROR, "queue %d has no row in queue_def", queue_id);
+	life = DatumGetInt32(admin_result(0, 1, &isnull));
+
+	admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s SET state = 's' "
+				"WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
+				"AND s.chain OPERATOR(pg_catalog.=) $2 "
+				"AND s.state OPERATOR(pg_catalog.=) 'o'",
+				2, types, values, NULL);
+	if (!reuse_segment(queue_id, life, chain))
+		tables_make_segment(queue_id, parent, life, chain);
+
+	CacheInvalidateRelcacheByRelid(parent);
+	txn_queue_changed(queue_id);
+	admin_leave(&ctx);
+	return true;
+}
+
+/*
+ * Takes a segment over whose row was written for another file, after a
+ * restore or a rewrite: what was open is sealed, row and dependencies say what
+ * is true here.  The caller has dealt with the leases in it before.  Returns
+ * false when it is to be called again later: somebody works on the queue, or
+ * the restore is not over, for the triggers that refuse plain SQL come last.
+ */
+bool
+admin_adopt_segment(int32 queue_id, int32 life)
+{
+	AdminContext ctx;
+	Oid			types[] = {INT4OID, INT4OID, OIDOID, INT8OID};
+	Datum		values[] = {
+		Int32GetDatum(queue_id), Int32GetDatum(life),
+		ObjectIdGetDatum(MyDatabaseId),
+		Int64GetDatum((int64) GetSystemIdentifier())
+	};
+	Oid			parent;
+	Oid			relid;
+	bool		isnull;
+	bool		done = false;
+
+	admin_enter(&ctx, true);
+	admin_set_local("lock_timeout", SEGMENT_LOCK_TIMEOUT);
+	if (lock_parent(queue_id, &parent) &&
+		admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s SET state = "
+					"CASE WHEN s.state OPERATOR(pg_catalog.=) 'o' THEN 's' "
+					"ELSE s.state END, relfilenode = "
+					"pg_catalog.pg_relation_filenode(s.relation), "
+					"database = $3, system_identifier = $4 "
+					"WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
+					"AND s.life OPERATOR(pg_catalog.=) $2 "
+					"AND 2 OPERATOR(pg_catalog.=) "
+					"(SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger t "
+					"WHERE t.tgrelid OPERATOR(pg_catalog.=) s.relation "
+					"AND t.tgname OPERATOR(pg_catalog.=) ANY (ARRAY["
+					"'queue_refuse_write'::pg_catalog.name, "
+					"'queue_refuse_truncate'])) "
+					"RETURNING s.relation",
+					lengthof(types), types, values, NULL) == 1)
+	{
+		relid = DatumGetObjectId(admin_result(0, 1, &isnull));
+		admin_depend_on_extension(relid);
+		admin_depend_on_extension(parent);
+		CacheInvalidateRelcacheByRelid(parent);
+		txn_queue_changed(queue_id);
+		done = true;
+	}
+	admin_leave(&ctx);
+	return done;
+}
+
+/*
+ * Makes DROP EXTENSION take the table along, without making it a member:
+ * pg_dump goes on dumping it.  Again after a restore, which forgets this.
+ */
+void
+admin_depend_on_extension(Oid relid)
+{
+	ObjectAddress table;
+	ObjectAddress extension;
+
+	ObjectAddressSet(table, RelationRelationId, relid);
+	ObjectAddressSet(extension, ExtensionRelationId,
+					 get_extension_oid("queue", false));
+	deleteDependencyRecordsForSpecific(RelationRelationId, relid,
+									   DEPENDENCY_AUTO, ExtensionRelationId,
+									   extension.objectId);
+	recordDependencyOn(&table, &extension, DEPENDENCY_AUTO);
+}
+
+/*
+ * Makes a queue's parent table and its sequence, and gives both to the role
+ * that creates the queue.
+ */
+Oid
+tables_make_parent(const char *name, int32 id, Oid schema, Oid owner, Oid *ids)
+{
+	char	   *relname = choose_relation_name(name, id, schema);
+	const char *quoted = quote_identifier(relname);
+	char	   *sequence = psprintf("queue_%d_ids", id);
+	Oid			relid;
+
+	admin_run("CREATE TABLE " QUEUE_SCHEMA ".%s ("
+			  "id pg_catalog.int8 NOT NULL, "
+			  "visible_at pg_catalog.timestamptz NOT NULL, "
+			  "lease pg_catalog.int4 NOT NULL, "
+			  "deliveries pg_catalog.int4 NOT NULL, "
+			  "failures pg_catalog.int4 NOT NULL, "
+			  "priority pg_catalog.int2 NOT NULL, "
+			  "holder pg_catalog.int4 NOT NULL, "
+			  "enqueued_at pg_catalog.timestamptz NOT NULL, "
+			  "expires_at pg_catalog.timestamptz, "
+			  "key pg_catalog.text, "
+			  "body pg_catalog.jsonb, "
+			  "payload pg_catalog.bytea, "
+			  "headers pg_catalog.jsonb) USING heap", quoted);
+	admin_run("CREATE SEQUENCE " QUEUE_SCHEMA ".%s AS pg_catalog.int8 "
+			  "INCREMENT BY 4096 MINVALUE 1 START WITH 1 NO CYCLE "
+			  "OWNED BY " QUEUE_SCHEMA ".%s.id", sequence, quoted);
+
+	relid = get_relname_relid(relname, schema);
+	*ids = get_relname_relid(sequence, schema);
+	guard_table(relid);
+	strip_default_privileges(*ids);
+	admin_run("ALTER TABLE " QUEUE_SCHEMA ".%s OWNER TO %s", quoted,
+			  quote_identifier(GetUserNameFromId(owner, false)));
+	return relid;
+}
+
+/* Makes an open segment and enters it into segment_def */
+void
+tables_make_segment(int32 id, Oid parent, int32 life, char chain)
+{
+	char	   *name = psprintf("q%d_s%d", id, life);
+	Oid			relid;
+	Oid			types[] = {
+		INT4OID, INT4OID, REGCLASSOID, CHAROID, INT4OID, OIDOID, INT8OID
+	};
+	Datum		values[lengthof(types)];
+
+	admin_run("CREATE TABLE " QUEUE_SCHEMA ".%s () INHERITS (%s) USING heap "
+			  "WITH (autovacuum_enabled = off, "
+			  "toast.autovacuum_enabled = off, vacuum_truncate = off, "
+			  "fillfactor = 100)",
+			  name, admin_qualified_name(parent));
+	relid = get_relname_relid(name, get_namespace_oid(QUEUE_SCHEMA, false));
+	guard_table(relid);
+
+	values[0] = Int32GetDatum(id);
+	values[1] = Int32GetDatum(life);
+	values[2] = ObjectIdGetDatum(relid);
+	values[3] = CharGetDatum(chain);
+	values[4] = Int32GetDatum(QUEUE_LAYOUT);
+	values[5] = ObjectIdGetDatum(MyDatabaseId);
+	values[6] = Int64GetDatum((int64) GetSystemIdentifier());
+	admin_query("INSERT INTO " QUEUE_SCHEMA ".segment_def (queue_id, life, "
+				"relation, chain, state, layout, relfilenode, database, "
+				"system_identifier) VALUES ($1, $2, $3, $4, 'o', $5, "
+				"pg_catalog.pg_relation_filenode($3), $6, $7)",
+				lengthof(types), types, values, NULL);
+}
+
+/* Drops the parent and the segments, as far as they still exist */
+void
+tables_drop(int32 id, Oid parent)
+{
+	StringInfoData tables;
+	uint64		count;
+	Oid		   *segments;
+	bool		isnull;
+
+	count = admin_query_id("SELECT s.relation "
+						   "FROM " QUEUE_SCHEMA ".segment_def s "
+						   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
+						   "ORDER BY s.life USING OPERATOR(pg_catalog.<)",
+						   id);
+	segments = palloc((count + 1) * sizeof(Oid));
+	for (uint64 i = 0; i < count; i++)
+		segments[i] = DatumGetObjectId(admin_result(i, 1, &isnull));
+
+	initStringInfo(&tables);
+	if (admin_relation_exists(parent))
+		appendStringInfoString(&tables, admin_qualified_name(parent));
+	for (uint64 i = 0; i < count; i++)
+	{
+		LockRelationOid(segments[i], AccessExclusiveLock);
+		if (admin_relation_exists(segments[i]))
+			appendStringInfo(&tables, "%s%s", tables.len > 0 ? ", " : "",
+							 admin_qualified_name(segments[i]));
+	}
+	if (tables.len > 0)
+		admin_run("DROP TABLE %s", tables.data);
+}
+
+/*
+ * Looks up and locks a queue's parent without waiting.  Returns false when
+ * the queue is gone or the lock is taken.
+ */
+static bool
+lock_parent(int32 id, Oid *parent)
+{
+	static const char *const sql =
+	"SELECT d.relation FROM " QUEUE_SCHEMA ".queue_def d "
+	"WHERE d.id OPERATOR(pg_catalog.=) $1";
+	bool		isnull;
+
+	if (admin_query_id(sql, id) != 1)
+		return false;
+	*parent = DatumGetObjectId(admin_result(0, 1, &isnull));
+	if (!ConditionalLockRelationOid(*parent, ShareUpdateExclusiveLock))
+		return false;
+
+	/* it may have been dropped between the two */
+	if (admin_relation_exists(*parent) && admin_query_id(sql, id) == 1)
+		return true;
+	UnlockRelationOid(*parent, ShareUpdateExclusiveLock);
+	return false;
+}
+
+/*
+ * The parent table's name: the queue's where that is an identifier that needs
+ * no quotes and means nothing else in the schema, else one with its number.
+ */
+static char *
+choose_relation_name(const char *name, int32 id, Oid schema)
+{
+	static const char *const letters = "abcdefghijklmnopqrstuvwxyz";
+	static const char *const rest = "abcdefghijklmnopqrstuvwxyz0123456789_";
+	size_t		len = strlen(name);
+	bool		usable;
+	const char *p;
+
+	usable = len < NAMEDATALEN && strspn(name, letters) > 0 &&
+		strspn(name, rest) == len && strncmp(name, "queue_", 6) != 0;
+	for (int i = 0; usable && reserved_names[i] != NULL; i++)
+		usable = strcmp(name, reserved_names[i]) != 0;
+	if (usable && name[0] == 'q')
+	{
+		/* q<number>_s… is a segment's name, of some queue some day */
+		p = name + 1 + strspn(name + 1, "0123456789");
+		usable = p == name + 1 || strncmp(p, "_s", 2) != 0;
+	}
+	if (usable &&
+		!OidIsValid(get_relname_relid(name, schema)) &&
+		!SearchSysCacheExists2(TYPENAMENSP, CStringGetDatum(name),
+							   ObjectIdGetDatum(schema)))
+		return pstrdup(name);
+	return psprintf("queue_%d", id);
+}
+
+/*
+ * What every table of a queue gets: triggers that refuse plain SQL, the
+ * dependency on the extension, and no privileges but the owner's.
+ */
+static void
+guard_table(Oid relid)
+{
+	char	   *table = admin_qualified_name(relid);
+
+	admin_run("CREATE TRIGGER queue_refuse_write "
+			  "BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT "
+			  "EXECUTE FUNCTION " QUEUE_SCHEMA "._refuse_write()", table);
+	admin_run("CREATE TRIGGER queue_refuse_truncate "
+			  "BEFORE TRUNCATE ON %s FOR EACH STATEMENT "
+			  "EXECUTE FUNCTION " QUEUE_SCHEMA "._refuse_write()", table);
+	admin_run("ALTER TABLE %s ENABLE ALWAYS TRIGGER queue_refuse_write, "
+			  "ENABLE ALWAYS TRIGGER queue_refuse_truncate", table);
+	admin_depend_on_extension(relid);
+	strip_default_privileges(relid);
+}
+
+/*
+ * Takes back what ALTER DEFAULT PRIVILEGES gave away of a table just made:
+ * a queue starts as its owner's alone, and a segment stays so.
+ */
+static void
+strip_default_privileges(Oid relid)
+{
+	Oid			type = OIDOID;
+	Datum		value = ObjectIdGetDatum(relid);
+	uint64		count;
+	char	  **grantees;
+	bool		isnull;
+
+	count = admin_query("SELECT DISTINCT CASE WHEN a.grantee "
+						"OPERATOR(pg_catalog.=) 0::pg_catalog.oid "
+						"THEN 'PUBLIC' ELSE pg_catalog.quote_ident("
+						"pg_catalog.pg_get_userbyid(a.grantee)"
+						"::pg_catalog.text) END FROM pg_catalog.pg_class c, "
+						"LATERAL pg_catalog.aclexplode(c.relacl) a "
+						"WHERE c.oid OPERATOR(pg_catalog.=) $1 "
+						"AND a.grantee OPERATOR(pg_catalog.<>) c.relowner",
+						1, &type, &value, NULL);
+	if (count == 0)
+		return;
+
+	grantees = palloc(count * sizeof(char *));
+	for (uint64 i = 0; i < count; i++)
+		grantees[i] = TextDatumGetCString(admin_result(i, 1, &isnull));
+	for (uint64 i = 0; i < count; i++)
+		admin_run("REVOKE ALL PRIVILEGES ON TABLE %s FROM %s",
+				  admin_qualified_name(relid), grantees[i]);
+}
+
+/*
+ * Opens a truncated segment of the chain again, under a new life number.
+ * Returns false when there is none.
+ */
+static bool
+reuse_segment(int32 id, int32 life, char chain)
+{
+	Oid			types[] = {
+		INT4OID, INT4OID, CHAROID, INT4OID, OIDOID, INT8OID
+	};
+	Datum		values[] = {
+		Int32GetDatum(id), Int32GetDatum(life), CharGetDatum(chain),
+		Int32GetDatum(QUEUE_LAYOUT), ObjectIdGetDatum(MyDatabaseId),
+		Int64GetDatum((int64) GetSystemIdentifier())
+	};
+
+	return admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s "
+					   "SET life = $2, state = 'o', database = $5, "
+					   "system_identifier = $6, relfilenode = "
+					   "pg_catalog.pg_relation_filenode(s.relation) "
+					   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1 AND s.life "
+					   "OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(f.life) "
+					   "FROM " QUEUE_SCHEMA ".segment_def f, "
+					   "pg_catalog.pg_class c "
+					   "WHERE f.queue_id OPERATOR(pg_catalog.=) $1 "
+					   "AND f.chain OPERATOR(pg_catalog.=) $3 "
+					   "AND f.state OPERATOR(pg_catalog.=) 'f' "
+					   "AND f.layout OPERATOR(pg_catalog.=) $4 "
+					   "AND c.oid OPERATOR(pg_catalog.=) f.relation)",
+					   lengthof(types), types, values, NULL) > 0;
+}

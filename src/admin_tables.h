@@ -1,0 +1,17 @@
+/*
+ * admin_tables.h
+ *	  The tables of a queue.
+ */
+#ifndef QUEUE_ADMIN_TABLES_H
+#define QUEUE_ADMIN_TABLES_H
+
+/* segment_def.chain */
+#define CHAIN_MAIN		'm'
+#define CHAIN_PARKING	'p'
+
+extern Oid	tables_make_parent(const char *name, int32 id, Oid schema,
+							   Oid owner, Oid *ids);
+extern void tables_make_segment(int32 id, Oid parent, int32 life, char chain);
+extern void tables_drop(int32 id, Oid parent);
+
+#endif							/* QUEUE_ADMIN_TABLES_H */

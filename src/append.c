@@ -1,0 +1,355 @@
+/*
+ * append.c
+ *	  Puts new messages at the end of a chain of segments.
+ *
+ * Owns the choice of the page: a chain offers a few tail pages; a producer
+ * takes the first that nobody else is writing to and fills it.  Pages come
+ * from a range that was added to the file ahead of need, so that concurrent
+ * producers do not queue up for the extension lock.  Pages are used forward
+ * only, and a page found unusable is left behind.
+ *
+ * Also owns ids: a range of them is reserved in the queue's sequence, whose
+ * WAL record precedes that of any message that uses them, and handed out from
+ * shared memory.  A crash or a restart skips the rest of a range.
+ *
+ * Locks, in this order: RowExclusiveLock on the segment (kept to the end of
+ * the transaction); the segment's extension lock, alone; one buffer lock.
+ * The spinlocks protect a few assignments each.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/heaptoast.h"
+#include "access/xact.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "port.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "append.h"
+#include "page.h"
+#include "readymap.h"
+
+/* Pages added to a file at once, at most; and how many left call for more */
+#define EXTEND_MAX		128
+#define EXTEND_LOW		16
+
+/* How long a tail is waited for: a hundred times 50 ms */
+#define TAIL_TRIES		100
+#define TAIL_PAUSE_USECS 50000
+
+/* Where one call of append_messages() writes to */
+typedef struct AppendTarget
+{
+	Queue	   *q;
+	Relation	rel;
+	MapSlot    *slot;
+	TailState  *tail;
+	RelFileNumber relnumber;
+} AppendTarget;
+
+/* Takes n ids from the reserved range; false when it has too few */
+static bool
+take_ids(QueueShared *qs, int n, int64 *first)
+{
+	bool		taken;
+
+	SpinLockAcquire(&qs->id_mutex);
+	taken = qs->id_end - qs->id_next >= n;
+	if (taken)
+	{
+		*first = qs->id_next;
+		qs->id_next += n;
+	}
+	SpinLockRelease(&qs->id_mutex);
+	return taken;
+}
+
+/*
+ * Reserves n ids, at most APPEND_MAX_IDS, and returns the first.  They ascend
+ * in the order of these calls; a rollback does not give them back.
+ */
+int64
+append_reserve_ids(Queue *q, int n)
+{
+	QueueShared *qs = q->shared;
+	int64		first;
+
+	Assert(n <= APPEND_MAX_IDS);
+	while (!take_ids(qs, n, &first))
+	{
+		int64		start = nextval_internal(q->sequence, false);
+
+		SpinLockAcquire(&qs->id_mutex);
+		if (start > qs->id_end)
+			qs->id_next = start;
+		if (start >= qs->id_end)
+			qs->id_end = start + APPEND_MAX_IDS;
+		SpinLockRelease(&qs->id_mutex);
+	}
+	return first;
+}
+
+/*
+ * Makes the tail belong to the segment, and notices when the file became
+ * shorter or longer behind our back.
+ */
+static void
+check_tail(AppendTarget *target)
+{
+	TailState  *tail = target->tail;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(target->rel);
+
+	SpinLockAcquire(&tail->mutex);
+	if (tail->relnumber != target->relnumber || tail->extended > nblocks)
+	{
+		tail->relnumber = target->relnumber;
+		tail->fresh = tail->extended = nblocks;
+		for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
+			pg_atomic_write_u32(&tail->pages[i], InvalidBlockNumber);
+	}
+	SpinLockRelease(&tail->mutex);
+}
+
+/* Takes a page of the range; *left says how many remain */
+static bool
+take_fresh(TailState *tail, BlockNumber *block, int *left)
+{
+	bool		taken;
+
+	SpinLockAcquire(&tail->mutex);
+	taken = tail->fresh < tail->extended;
+	if (taken)
+		*block = tail->fresh++;
+	*left = tail->extended - tail->fresh;
+	SpinLockRelease(&tail->mutex);
+	return taken;
+}
+
+/* Adds pages to the file; the caller holds the extension lock */
+static void
+extend(AppendTarget *target)
+{
+	TailState  *tail = target->tail;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(target->rel);
+	int			n = Min(EXTEND_MAX, nblocks / 8 + 1);
+
+	if (nblocks + n > RECEIPT_MAX_BLOCKS)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("segment of queue \"%s\" has reached its greatest size",
+						target->q->name),
+				 errhint("The queue's worker opens new segments: see that it "
+						 "runs (view queue.workers, max_worker_processes).")));
+
+	compat_extend_zeroed(target->rel, nblocks, n);
+	if (target->slot != NULL)
+		map_extended(target->slot, nblocks, n);
+
+	SpinLockAcquire(&tail->mutex);
+	/* pages of somebody else's extension are left alone */
+	if (tail->extended != nblocks)
+		tail->fresh = nblocks;
+	tail->extended = nblocks + n;
+	SpinLockRelease(&tail->mutex);
+}
+
+/* A page that nobody else has been given */
+static BlockNumber
+fresh_page(AppendTarget *target)
+{
+	BlockNumber block;
+	int			left;
+
+	while (!take_fresh(target->tail, &block, &left))
+	{
+		LockRelationForExtension(target->rel, ExclusiveLock);
+		/* the one before us in the line may have extended */
+		if (!take_fresh(target->tail, &block, &left))
+		{
+			extend(target);
+			UnlockRelationForExtension(target->rel, ExclusiveLock);
+			continue;
+		}
+		UnlockRelationForExtension(target->rel, ExclusiveLock);
+		return block;
+	}
+	if (left == EXTEND_LOW && left < EXTEND_MAX &&
+		ConditionalLockRelationForExtension(target->rel, ExclusiveLock))
+	{
+		extend(target);
+		UnlockRelationForExtension(target->rel, ExclusiveLock);
+	}
+	return block;
+}
+
+/* Reads and locks a page; Invalid when wait is false and it is busy */
+static Buffer
+lock_page(Relation rel, BlockNumber block, bool wait)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+
+	if (wait)
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	else if (!ConditionalLockBuffer(buffer))
+	{
+		ReleaseBuffer(buffer);
+		return InvalidBuffer;
+	}
+	return buffer;
+}
+
+/* Can a tuple that needs this much space be added to the page? */
+static bool
+has_room(Page page, Size need)
+{
+	if (PageIsNew(page))
+		return true;
+	return !PageIsAllVisible(page) &&
+		PageGetMaxOffsetNumber(page) < RECEIPT_MAX_OFFSET &&
+		PageGetHeapFreeSpace(page) >= need;
+}
+
+/*
+ * A locked tail page with room for a tuple of this size.  The first tail page
+ * is used unless another producer is writing to it, and so on.
+ */
+static Buffer
+tail_page(AppendTarget *target, Size need)
+{
+	TailState  *tail = target->tail;
+
+	for (;;)
+	{
+		for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
+		{
+			bool		wait = i == QUEUE_TAIL_PAGES - 1;
+			uint32		block = pg_atomic_read_u32(&tail->pages[i]);
+			Buffer		buffer;
+
+			if (block == InvalidBlockNumber)
+			{
+				BlockNumber fresh = fresh_page(target);
+
+				/* when somebody else was quicker, ours fills once */
+				pg_atomic_compare_exchange_u32(&tail->pages[i], &block, fresh);
+				block = fresh;
+			}
+			buffer = lock_page(target->rel, block, wait);
+			if (!BufferIsValid(buffer))
+				continue;
+			if (has_room(BufferGetPage(buffer), need))
+				return buffer;
+			UnlockReleaseBuffer(buffer);
+			pg_atomic_compare_exchange_u32(&tail->pages[i], &block,
+										   InvalidBlockNumber);
+			break;				/* look at the same place again */
+		}
+	}
+}
+
+/* Moves what is too long for a page out of line */
+static HeapTuple
+toast_message(Relation rel, HeapTuple tuple)
+{
+	if (tuple->t_len <= TOAST_TUPLE_THRESHOLD &&
+		!HeapTupleHasExternal(tuple))
+		return tuple;
+	tuple = heap_toast_insert_or_update(rel, tuple, NULL,
+										HEAP_INSERT_SKIP_FSM |
+										HEAP_INSERT_NO_LOGICAL);
+	if (MAXALIGN(tuple->t_len) > MaxHeapTupleSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("message is too long: %zu bytes of it cannot be "
+						"stored out of line", (Size) tuple->t_len)));
+	return tuple;
+}
+
+/*
+ * Opens the tail of a chain.  A catalog that changes under us is read again.
+ * After a restore or a rewrite there is no tail until the worker made one,
+ * which is waited for a while.
+ */
+static QueueSegment *
+open_tail(Queue **q, int chain, Relation *rel)
+{
+	for (int tries = 0; tries < TAIL_TRIES;)
+	{
+		QueueSegment *seg = catalog_tail(*q, chain);
+
+		if (seg != NULL)
+		{
+			*rel = catalog_open_segment(*q, seg, true);
+			if (*rel != NULL)
+				return seg;
+		}
+		else
+		{
+			shmem_want_full_pass();
+			pg_usleep(TAIL_PAUSE_USECS);
+			CHECK_FOR_INTERRUPTS();
+			(*q)->valid = false;
+			tries++;
+		}
+		*q = catalog_queue_reload(*q);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("queue \"%s\" has no segment to write to", (*q)->name),
+			 errdetail("Its tables were restored or rewritten, and the queue's "
+					   "worker has not made a new segment yet."),
+			 errhint("See that the worker runs (view queue.workers, "
+					 "max_worker_processes).")));
+}
+
+/*
+ * Appends n formed messages to a chain, in order, as part of the current
+ * transaction.  due is the earliest visible_at among them, 0 when they can be
+ * delivered at once.  Waits only for the extension lock and for a lock on the
+ * segment that DDL holds.  Sets the tuples' t_self and returns the life
+ * number of the segment that took them.
+ */
+int32
+append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
+				int n, TimestampTz due)
+{
+	AppendTarget target;
+	TransactionId xid;
+	CommandId	cid = GetCurrentCommandId(true);
+	int32		life;
+	int			done = 0;
+
+	life = open_tail(&q, chain, &target.rel)->life;
+	target.q = q;
+	target.slot = map_slot(target.rel, q->id, true);
+	target.tail = &q->shared->tail[chain];
+	target.relnumber = compat_rel_number(target.rel);
+	for (int i = 0; i < n; i++)
+		tuples[i] = toast_message(target.rel, tuples[i]);
+	xid = GetCurrentTransactionId();
+	check_tail(&target);
+
+	while (done < n)
+	{
+		Buffer		buffer;
+		int			inserted;
+
+		CHECK_FOR_INTERRUPTS();
+		txn_reserve_pages(1);
+		buffer = tail_page(&target, MAXALIGN(tuples[done]->t_len));
+		if (target.slot != NULL)
+			pg_atomic_fetch_add_u32(&target.slot->appends, 1);
+		inserted = page_insert(target.rel, buffer, tuples + done, n - done,
+							   xid, cid);
+		if (inserted > 0)
+			txn_note_page(kind, q->shared, target.slot,
+						  BufferGetBlockNumber(buffer), inserted, due);
+		UnlockReleaseBuffer(buffer);
+		done += inserted;
+	}
+	relation_close(target.rel, NoLock);
+	return life;
+}

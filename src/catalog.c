@@ -1,0 +1,599 @@
+/*
+ * catalog.c
+ *	  A session's knowledge of queues and their segments.
+ *
+ * Owns the cache from a queue's name to its definition, read from the tables
+ * queue.queue_def and queue.segment_def.  Whoever changes a definition sends
+ * a relcache invalidation of the queue's parent table; the callback only
+ * marks the entry, and the next call reads the catalog again.
+ *
+ * A relation opened through catalog_open_segment() is locked first and
+ * believed afterwards: when the lock brought news of a change, the caller
+ * gets NULL and starts anew with the catalog.
+ *
+ * Locks: AccessShareLock on the catalog tables while reading them,
+ * RowExclusiveLock on segments, in the order of their use.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "admin_spi.h"
+#include "catalog.h"
+#include "readymap.h"
+
+static HTAB *queues_by_name = NULL;
+
+/*
+ * A relation was changed or dropped: forget what it told us.  Relcache
+ * callback: no catalog access here.
+ */
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	Queue	   *q;
+
+	if (queues_by_name == NULL)
+		return;
+	hash_seq_init(&status, queues_by_name);
+	while ((q = hash_seq_search(&status)) != NULL)
+	{
+		if (!OidIsValid(relid) || q->relid == relid)
+			q->valid = false;
+		for (int i = 0; q->valid && i < q->nsegments; i++)
+			if (q->segments[i].relid == relid)
+				q->valid = false;
+	}
+}
+
+/*
+ * Called once a process, when the library is loaded.
+ */
+void
+catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+static Oid
+catalog_relid(const char *name)
+{
+	Oid			schema = get_namespace_oid("queue", true);
+
+	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}
+
+/* Is the extension there, for anybody to see? */
+bool
+catalog_extension_exists(void)
+{
+	return OidIsValid(get_extension_oid("queue", true)) &&
+		OidIsValid(catalog_relid("queue_def"));
+}
+
+/*
+ * An interval in microseconds, as extract(epoch) counts: a month is 30 days,
+ * 12 months are 365.25 days.  Too long an interval is cut.
+ */
+int64
+interval_microseconds(const Interval *interval)
+{
+	double		days = (double) (interval->month / MONTHS_PER_YEAR) *
+		DAYS_PER_YEAR + (double) (interval->month % MONTHS_PER_YEAR) *
+		DAYS_PER_MONTH + interval->day;
+	double		result = days * USECS_PER_DAY + (double) interval->time;
+
+	if (result >= (double) PG_INT64_MAX / 2)
+		return PG_INT64_MAX / 2;
+	if (result <= (double) PG_INT64_MIN / 2)
+		return PG_INT64_MIN / 2;
+	return (int64) result;
+}
+
+/* A time after or before another, never as far as infinity */
+TimestampTz
+timestamp_plus(TimestampTz t, int64 microseconds)
+{
+	TimestampTz last = END_TIMESTAMP - 1;
+
+	if (microseconds > 0 && t > last - microseconds)
+		return last;
+	return t + microseconds;
+}
+
+/* An interval column in microseconds, 0 for null */
+static int64
+get_interval(HeapTuple tup, TupleDesc desc, int attno)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tup, attno, desc, &isnull);
+
+	return isnull ? 0 : interval_microseconds(DatumGetIntervalP(value));
+}
+
+/* An integer column, 0 for null */
+static int
+get_int(HeapTuple tup, TupleDesc desc, int attno)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tup, attno, desc, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+static Oid
+get_oid(HeapTuple tup, TupleDesc desc, int attno)
+{
+	bool		isnull;
+
+	return DatumGetObjectId(heap_getattr(tup, attno, desc, &isnull));
+}
+
+/* A boolean column that is not null */
+static bool
+get_bool(HeapTuple tup, TupleDesc desc, int attno)
+{
+	bool		isnull;
+
+	return DatumGetBool(heap_getattr(tup, attno, desc, &isnull));
+}
+
+static char
+get_char(HeapTuple tup, TupleDesc desc, int attno)
+{
+	bool		isnull;
+
+	return DatumGetChar(heap_getattr(tup, attno, desc, &isnull));
+}
+
+/* Fills an entry from its row of queue_def */
+static void
+read_properties(Queue *q, HeapTuple tup, TupleDesc desc)
+{
+	bool		isnull;
+	text	   *backoff;
+
+	q->id = get_int(tup, desc, Anum_queue_def_id);
+	q->relid = get_oid(tup, desc, Anum_queue_def_relation);
+	q->sequence = get_oid(tup, desc, Anum_queue_def_ids);
+	q->visibility_timeout =
+		get_interval(tup, desc, Anum_queue_def_visibility_timeout);
+	q->max_attempts = get_int(tup, desc, Anum_queue_def_max_attempts);
+	q->retry_delay = get_interval(tup, desc, Anum_queue_def_retry_delay);
+	backoff = DatumGetTextPP(heap_getattr(tup, Anum_queue_def_retry_backoff,
+										  desc, &isnull));
+	q->retry_backoff = *VARDATA_ANY(backoff);
+	q->retry_max_delay =
+		get_interval(tup, desc, Anum_queue_def_retry_max_delay);
+	q->delay = get_interval(tup, desc, Anum_queue_def_delay);
+	q->max_message_bytes =
+		get_int(tup, desc, Anum_queue_def_max_message_bytes);
+	q->enqueue_paused = get_bool(tup, desc, Anum_queue_def_enqueue_paused);
+	q->dequeue_paused = get_bool(tup, desc, Anum_queue_def_dequeue_paused);
+}
+
+/* Reads the row of queue_def with this key; false = there is none */
+static bool
+read_definition(Queue *q, const char *index, AttrNumber attno,
+				RegProcedure equal, Datum key)
+{
+	Oid			relid = catalog_relid("queue_def");
+	Relation	rel;
+	ScanKeyData skey;
+	SysScanDesc scan;
+	HeapTuple	tup;
+
+	if (!OidIsValid(relid))
+		return false;
+	rel = table_open(relid, AccessShareLock);
+	/* this sets the C collation, which is the name column's */
+	ScanKeyInit(&skey, attno, BTEqualStrategyNumber, equal, key);
+	scan = systable_beginscan(rel, catalog_relid(index), true, NULL, 1, &skey);
+	tup = systable_getnext(scan);
+	if (HeapTupleIsValid(tup))
+	{
+		bool		isnull;
+		Datum		name = heap_getattr(tup, Anum_queue_def_name,
+										RelationGetDescr(rel), &isnull);
+
+		text_to_cstring_buffer(DatumGetTextPP(name), q->name,
+							   sizeof(q->name));
+		read_properties(q, tup, RelationGetDescr(rel));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tup);
+}
+
+/* The file of a relation, InvalidOid when the relation is gone */
+static RelFileNumber
+relation_file(Oid relid)
+{
+	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	RelFileNumber result;
+
+	if (!HeapTupleIsValid(tup))
+		return InvalidOid;
+	result = ((Form_pg_class) GETSTRUCT(tup))->relfilenode;
+	ReleaseSysCache(tup);
+	return result;
+}
+
+/* Fills a segment from its row of segment_def */
+static void
+read_segment(QueueSegment *seg, HeapTuple tup, TupleDesc desc)
+{
+	bool		isnull;
+	int64		system;
+
+	system = DatumGetInt64(heap_getattr(tup,
+										Anum_segment_def_system_identifier,
+										desc, &isnull));
+	memset(seg, 0, sizeof(*seg));
+	seg->life = get_int(tup, desc, Anum_segment_def_life);
+	seg->relid = get_oid(tup, desc, Anum_segment_def_relation);
+	seg->relnumber = relation_file(seg->relid);
+	seg->chain = get_char(tup, desc, Anum_segment_def_chain) == 'p' ?
+		QUEUE_PARKING_CHAIN : QUEUE_MAIN_CHAIN;
+	seg->state = get_char(tup, desc, Anum_segment_def_state);
+	seg->restored = system != (int64) GetSystemIdentifier() ||
+		get_oid(tup, desc, Anum_segment_def_database) != MyDatabaseId;
+	seg->adopted = !seg->restored &&
+		get_oid(tup, desc, Anum_segment_def_relfilenode) == seg->relnumber;
+}
+
+/* Order of claims: what is parked is older */
+static int
+compare_segments(const void *a, const void *b)
+{
+	const QueueSegment *x = a;
+	const QueueSegment *y = b;
+
+	if (x->chain != y->chain)
+		return y->chain - x->chain;
+	return x->life < y->life ? -1 : 1;
+}
+
+/* Reads the queue's segments, in the order in which claims walk them */
+static void
+read_segments(Queue *q)
+{
+	Relation	rel = table_open(catalog_relid("segment_def"),
+								 AccessShareLock);
+	ScanKeyData skey;
+	SysScanDesc scan;
+	HeapTuple	tup;
+	int			max = 8;
+
+	if (q->context == NULL)
+		q->context = AllocSetContextCreate(TopMemoryContext, "queue segments",
+										   ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(q->context);
+	q->nsegments = 0;
+	q->segments = MemoryContextAlloc(q->context, max * sizeof(QueueSegment));
+
+	ScanKeyInit(&skey, Anum_segment_def_queue_id, BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(q->id));
+	scan = systable_beginscan(rel, catalog_relid("segment_def_pkey"), true,
+							  NULL, 1, &skey);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+	{
+		if (q->nsegments == max)
+		{
+			max *= 2;
+			q->segments = repalloc(q->segments, max * sizeof(QueueSegment));
+		}
+		read_segment(&q->segments[q->nsegments], tup, RelationGetDescr(rel));
+		if (RelFileNumberIsValid(q->segments[q->nsegments].relnumber))
+			q->nsegments++;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	qsort(q->segments, q->nsegments, sizeof(QueueSegment), compare_segments);
+}
+
+/* Completes an entry whose definition was read */
+static void
+load(Queue *q)
+{
+	if (q->shared == NULL ||
+		!shmem_queue_valid(q->shared, q->id, q->relid))
+	{
+		q->shared = shmem_queue_assign(q->id, q->relid);
+		if (q->shared == NULL)
+			q->shared = shmem_private_queue(q->id, q->relid);
+	}
+	/* an invalidation that arrives while we read shows in the flag */
+	q->valid = true;
+	read_segments(q);
+}
+
+/* Makes the empty cache */
+static void
+init_cache(void)
+{
+	HASHCTL		info;
+
+	memset(&info, 0, sizeof(info));
+	info.keysize = MAX_QUEUE_NAME + 1;
+	info.entrysize = sizeof(Queue);
+	queues_by_name = hash_create("queues by name", 64, &info,
+								 HASH_ELEM | HASH_STRINGS);
+}
+
+static void
+forget_queue(Queue *q)
+{
+	if (q->context)
+		MemoryContextDelete(q->context);
+	hash_search(queues_by_name, q->name, HASH_REMOVE, NULL);
+}
+
+/* The entry of this name, read again if it changed; NULL = no such queue */
+static Queue *
+find_queue(const char *name)
+{
+	Queue	   *q;
+	bool		found;
+
+	if (queues_by_name == NULL)
+		init_cache();
+	AcceptInvalidationMessages();
+	q = hash_search(queues_by_name, name, HASH_FIND, NULL);
+	if (q != NULL && q->valid && shmem_queue_valid(q->shared, q->id, q->relid))
+		return q;
+
+	if (q == NULL)
+	{
+		q = hash_search(queues_by_name, name, HASH_ENTER, &found);
+		memset((char *) q + sizeof(q->name), 0,
+			   sizeof(Queue) - sizeof(q->name));
+	}
+	for (int tries = 0; tries < 100; tries++)
+	{
+		q->valid = false;
+		if (!read_definition(q, "queue_def_name_key", Anum_queue_def_name,
+							 F_TEXTEQ, CStringGetTextDatum(name)))
+		{
+			forget_queue(q);
+			return NULL;
+		}
+		load(q);
+		if (q->valid)
+			break;
+	}
+	return q;
+}
+
+/*
+ * The queue of this name, which must exist (42704).  argument names the
+ * parameter in the error for NULL.  The result stays good until the next call
+ * of this function or of catalog_queue_by_id().
+ */
+Queue *
+catalog_queue(text *name, const char *argument)
+{
+	char		buffer[MAX_QUEUE_NAME + 1];
+	Queue	   *q = NULL;
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"%s\" must not be null", argument)));
+	if (VARSIZE_ANY_EXHDR(name) > 0 &&
+		VARSIZE_ANY_EXHDR(name) <= MAX_QUEUE_NAME)
+	{
+		text_to_cstring_buffer(name, buffer, sizeof(buffer));
+		q = find_queue(buffer);
+	}
+	if (q == NULL)
+		admin_no_such_queue(text_to_cstring(name));
+	return q;
+}
+
+/*
+ * The queue with this id, or NULL.
+ */
+Queue *
+catalog_queue_by_id(int32 id)
+{
+	HASH_SEQ_STATUS status;
+	Queue	   *q;
+	Queue		probe;
+
+	if (queues_by_name == NULL)
+		init_cache();
+	AcceptInvalidationMessages();
+	hash_seq_init(&status, queues_by_name);
+	while ((q = hash_seq_search(&status)) != NULL)
+	{
+		if (q->id == id && q->valid &&
+			shmem_queue_valid(q->shared, id, q->relid))
+		{
+			hash_seq_term(&status);
+			return q;
+		}
+	}
+	memset(&probe, 0, sizeof(probe));
+	if (!read_definition(&probe, "queue_def_pkey", Anum_queue_def_id, F_INT4EQ,
+						 Int32GetDatum(id)))
+		return NULL;
+	return find_queue(probe.name);
+}
+
+/*
+ * Reads a queue's definition again when it has changed.  Raises 42704 when
+ * the queue is gone.
+ */
+Queue *
+catalog_queue_reload(Queue *q)
+{
+	char		name[MAX_QUEUE_NAME + 1];
+
+	strlcpy(name, q->name, sizeof(name));
+	q = find_queue(name);
+	if (q == NULL)
+		admin_no_such_queue(name);
+	return q;
+}
+
+/*
+ * The ids of all queues of this database, as an integer list.
+ */
+List *
+catalog_queue_ids(void)
+{
+	Oid			relid = catalog_relid("queue_def");
+	List	   *result = NIL;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tup;
+
+	if (!OidIsValid(relid))
+		return NIL;
+	rel = table_open(relid, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tup = systable_getnext(scan)))
+		result = lappend_int(result, get_int(tup, RelationGetDescr(rel),
+											 Anum_queue_def_id));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* What SQL calls a privilege */
+static const char *
+privilege_name(AclMode mode)
+{
+	switch (mode)
+	{
+		case ACL_INSERT:
+			return "INSERT";
+		case ACL_UPDATE:
+			return "UPDATE";
+		case ACL_DELETE:
+			return "DELETE";
+		default:
+			return "SELECT";
+	}
+}
+
+/*
+ * Raises 42501 unless the current user has the privilege on the queue's
+ * parent table.  what is the function's name.
+ */
+void
+catalog_check_access(Queue *q, AclMode mode, const char *what)
+{
+	if (pg_class_aclcheck(q->relid, GetUserId(), mode) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for queue \"%s\"", q->name),
+			 errdetail("%s needs the %s privilege on the queue's table.",
+					   what, privilege_name(mode)),
+			 errhint("Its owner can grant it with queue.grant_access().")));
+}
+
+/* Does the current user own the queue? */
+bool
+catalog_is_owner(Queue *q)
+{
+	return compat_relation_ownercheck(q->relid, GetUserId());
+}
+
+/*
+ * The segment that a receipt's life bits name, or NULL.
+ */
+QueueSegment *
+catalog_segment_by_life(Queue *q, int life_bits)
+{
+	for (int i = q->nsegments - 1; i >= 0; i--)
+		if ((q->segments[i].life & RECEIPT_LIFE_MASK) == life_bits &&
+			q->segments[i].state != SEGMENT_FREE)
+			return &q->segments[i];
+	return NULL;
+}
+
+/*
+ * The segment to which a chain's messages are appended, or NULL while the
+ * worker has not adopted a restored or rewritten one.
+ */
+QueueSegment *
+catalog_tail(Queue *q, int chain)
+{
+	for (int i = q->nsegments - 1; i >= 0; i--)
+		if (q->segments[i].chain == chain &&
+			q->segments[i].state == SEGMENT_OPEN && q->segments[i].adopted)
+			return &q->segments[i];
+	return NULL;
+}
+
+/*
+ * Opens and locks a segment.  NULL when it is gone, when the lock is busy and
+ * wait is false, or when the catalog has changed: q->valid tells the last.
+ * seg->slot is set when there is one.
+ */
+Relation
+catalog_open_segment(Queue *q, QueueSegment *seg, bool wait)
+{
+	Oid			relid = seg->relid;
+	Relation	rel;
+
+	if (wait)
+		LockRelationOid(relid, RowExclusiveLock);
+	else if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
+		return NULL;
+	if (!q->valid)
+	{
+		UnlockRelationOid(relid, RowExclusiveLock);
+		return NULL;
+	}
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+	{
+		UnlockRelationOid(relid, RowExclusiveLock);
+		q->valid = false;
+		return NULL;
+	}
+	if (!seg->checked)
+	{
+		layout_check(rel);
+		seg->checked = true;
+	}
+	if (seg->slot == NULL || !map_slot_valid(seg->slot, seg->relnumber))
+		seg->slot = map_slot(rel, q->id, true);
+	return rel;
+}
+
+/*
+ * The slot of a segment that is not open: good for deciding whether to open
+ * it, and for nothing else.  NULL when there is none.
+ */
+MapSlot *
+catalog_slot(Queue *q, QueueSegment *seg)
+{
+	if (seg->slot != NULL && !map_slot_valid(seg->slot, seg->relnumber))
+		seg->slot = NULL;
+	if (seg->slot == NULL)
+		seg->slot = map_slot_find(seg->relnumber);
+	return seg->slot;
+}

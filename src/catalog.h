@@ -1,0 +1,110 @@
+/*
+ * catalog.h
+ *	  A session's knowledge of queues and their segments.
+ */
+#ifndef QUEUE_CATALOG_H
+#define QUEUE_CATALOG_H
+
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "layout.h"
+#include "shmem.h"
+
+/* The catalog's tables, by attribute number; see sql/queue--1.0.sql */
+#define Anum_queue_def_id					1
+#define Anum_queue_def_name					2
+#define Anum_queue_def_relation				3
+#define Anum_queue_def_ids					4
+#define Anum_queue_def_kind					5
+#define Anum_queue_def_visibility_timeout	6
+#define Anum_queue_def_max_attempts			7
+#define Anum_queue_def_dead_letter			8
+#define Anum_queue_def_retry_delay			9
+#define Anum_queue_def_retry_backoff		10
+#define Anum_queue_def_retry_max_delay		11
+#define Anum_queue_def_delay				12
+#define Anum_queue_def_max_message_bytes	18
+#define Anum_queue_def_enqueue_paused		28
+#define Anum_queue_def_dequeue_paused		29
+#define Natts_queue_def						31
+
+#define Anum_segment_def_queue_id			1
+#define Anum_segment_def_life				2
+#define Anum_segment_def_relation			3
+#define Anum_segment_def_chain				4
+#define Anum_segment_def_state				5
+#define Anum_segment_def_layout				6
+#define Anum_segment_def_relfilenode		7
+#define Anum_segment_def_database			8
+#define Anum_segment_def_system_identifier	9
+#define Natts_segment_def					9
+
+#define Anum_forwarding_queue_id			1
+#define Anum_forwarding_receipt				2
+#define Anum_forwarding_moved_to			3
+#define Natts_forwarding					3
+
+#define MAX_QUEUE_NAME	255
+
+#define SEGMENT_OPEN	'o'		/* the tail of its chain */
+#define SEGMENT_SEALED	's'		/* no insert ever again */
+#define SEGMENT_FREE	'f'		/* truncated, waits to be used again */
+
+typedef struct QueueSegment
+{
+	int32		life;
+	Oid			relid;
+	RelFileNumber relnumber;
+	int			chain;			/* QUEUE_MAIN_CHAIN, QUEUE_PARKING_CHAIN */
+	char		state;
+	bool		adopted;		/* its row was written for this very file */
+	bool		restored;		/* it was written in another database */
+	bool		checked;		/* layout_check() passed */
+	MapSlot    *slot;			/* NULL = not looked up, or none */
+} QueueSegment;
+
+typedef struct Queue
+{
+	char		name[MAX_QUEUE_NAME + 1];
+	bool		valid;			/* false: read the catalog again */
+	int32		id;
+	Oid			relid;			/* the parent table: privileges */
+	Oid			sequence;		/* hands out ranges of ids */
+	QueueShared *shared;		/* never NULL once loaded */
+
+	/* properties; durations in microseconds */
+	int64		visibility_timeout;
+	int			max_attempts;	/* 0 = no limit */
+	int64		retry_delay;
+	char		retry_backoff;	/* 'n'one, 'l'inear, 'e'xponential */
+	int64		retry_max_delay;
+	int64		delay;
+	int			max_message_bytes;	/* 0 = no limit */
+	bool		enqueue_paused;
+	bool		dequeue_paused;
+
+	/* by life; parking segments before main ones */
+	int			nsegments;
+	QueueSegment *segments;
+	MemoryContext context;		/* of segments */
+} Queue;
+
+extern void catalog_init(void);
+extern Queue *catalog_queue(text *name, const char *argument);
+extern Queue *catalog_queue_by_id(int32 id);
+extern Queue *catalog_queue_reload(Queue *q);
+extern List *catalog_queue_ids(void);
+extern void catalog_check_access(Queue *q, AclMode mode, const char *what);
+extern bool catalog_is_owner(Queue *q);
+extern QueueSegment *catalog_segment_by_life(Queue *q, int life_bits);
+extern QueueSegment *catalog_tail(Queue *q, int chain);
+extern Relation catalog_open_segment(Queue *q, QueueSegment *seg, bool wait);
+extern MapSlot *catalog_slot(Queue *q, QueueSegment *seg);
+extern bool catalog_extension_exists(void);
+
+extern int64 interval_microseconds(const Interval *interval);
+extern TimestampTz timestamp_plus(TimestampTz t, int64 microseconds);
+
+#endif							/* QUEUE_CATALOG_H */

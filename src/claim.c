@@ -1,0 +1,430 @@
+/*
+ * claim.c
+ *	  Takes messages for a consumer: by lease (dequeue) or for good (pop).
+ *
+ * Owns the rule of what can be claimed: a message that the active snapshot
+ * sees, that no other transaction is deleting or locking, and whose visible_at
+ * has passed by the clock.  That is what FOR UPDATE SKIP LOCKED gives to a
+ * table, plus the lease.
+ *
+ * A walk goes over the pages that the ready map names, oldest segment first.
+ * A page that somebody else is writing to is passed over; before the walk says
+ * "empty" such pages are waited for, so that a call never returns fewer than
+ * it was asked for while more can be claimed.
+ *
+ * A lease is written in place and takes effect at once, whatever becomes of
+ * the transaction.  A pop is a delete in the transaction.
+ *
+ * Locks: RowExclusiveLock on a segment, never waited for, kept to the end of
+ * the transaction when something was taken; one exclusive buffer lock at a
+ * time, under which nothing waits, detoasts, or calls other code.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/heapam.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "claim.h"
+#include "guc.h"
+#include "look.h"
+#include "page.h"
+#include "readymap.h"
+#include "txn.h"
+
+/* One call's work */
+typedef struct ClaimRun
+{
+	Claim	   *claim;
+	Snapshot	snapshot;
+	TimestampTz now;
+	TimestampTz visible_at;		/* of the leases taken */
+	int64		taken;
+	int			busy;			/* pages passed over since they were locked */
+	XLogRecPtr	lsn;			/* of the last write */
+	MemoryContext context;		/* of one page's tuples */
+	Buffer		vmbuffer;		/* visibility map page, for pops */
+} ClaimRun;
+
+/* What is taken from one page */
+typedef struct PageTake
+{
+	int			n;
+	OffsetNumber offset[RECEIPT_MAX_OFFSET];
+	bool		expired[RECEIPT_MAX_OFFSET];	/* takes over such a lease */
+	HeapTuple	tuple[RECEIPT_MAX_OFFSET];
+} PageTake;
+
+/*
+ * When this session's recent claims were made, for the statistics of
+ * processing time.  A receipt that is pushed out is not counted.
+ */
+#define RECENT_CLAIMS 1024
+static struct
+{
+	int64		receipt;
+	TimestampTz at;
+}			recent_claims[RECENT_CLAIMS];
+
+static int
+recent_index(int64 receipt)
+{
+	/* block and offset, the part that differs between messages */
+	return (int) ((uint64) receipt >> RECEIPT_TOKEN_BITS) % RECENT_CLAIMS;
+}
+
+/* When this session took the lease, or 0 when it does not remember */
+TimestampTz
+claim_time_of(int64 receipt)
+{
+	int			i = recent_index(receipt);
+
+	return recent_claims[i].receipt == receipt ? recent_claims[i].at : 0;
+}
+
+/*
+ * Would one more failure put a message over the queue's limit?
+ */
+bool
+claim_over_limit(Queue *q, int32 failures)
+{
+	return q->max_attempts > 0 && failures + 1 >= q->max_attempts;
+}
+
+/*
+ * How long a message waits after a failure that brought it to this count,
+ * by the queue's backoff with 15 % jitter; microseconds.
+ */
+int64
+claim_retry_delay(Queue *q, int32 failures)
+{
+	double		delay = (double) q->retry_delay;
+
+	if (q->retry_backoff == 'l')
+		delay *= failures;
+	else if (q->retry_backoff == 'e')
+		delay *= pow(2.0, Min(failures, 60) - 1);
+	delay = Min(delay, (double) Max(q->retry_max_delay, q->retry_delay));
+	delay *= 0.85 + 0.30 * pg_prng_double(&pg_global_prng_state);
+	return (int64) delay;
+}
+
+/* Decides about one live message; true = take it.  Buffer lock held. */
+static bool
+wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
+	   int ntaken)
+{
+	if (head->visible_at > run->now)
+		return false;
+	if (run->taken + ntaken >= run->claim->max)
+		return false;
+	if (look->offset > RECEIPT_MAX_OFFSET)
+		return false;
+	return HeapTupleSatisfiesVisibility(tup, run->snapshot, look->buffer);
+}
+
+/*
+ * Looks at every message of the page, picks and copies those to take.  The
+ * copies already show the new lease; the page is not changed.
+ */
+static void
+pick(ClaimRun *run, PageLook *look, PageTake *take, int32 token)
+{
+	Queue	   *q = run->claim->q;
+	HeapTupleData tup;
+
+	take->n = 0;
+	while (look_next(look, &tup))
+	{
+		MessageHead *head = message_head(tup.t_data);
+		bool		expired = head->lease != 0 && head->visible_at <= run->now;
+		MessageHead *copy;
+		HeapTuple	tuple;
+
+		if (expired && claim_over_limit(q, head->failures))
+		{
+			/* the worker will declare it dead: not ready, but due */
+			look->result.facts.leased++;
+			look->result.facts.bytes += tup.t_len;
+			look->result.due = Min(look->result.due, head->visible_at);
+			continue;
+		}
+		if (!wanted(run, look, &tup, head, take->n))
+		{
+			look_count(look, head, tup.t_len, run->now);
+			continue;
+		}
+
+		tuple = heap_copytuple(&tup);
+		copy = message_head(tuple->t_data);
+		copy->deliveries++;
+		if (expired)
+			copy->failures++;
+		if (!run->claim->pop)
+		{
+			copy->visible_at = run->visible_at;
+			copy->lease = token == head->lease ?
+				layout_new_token(token) : token;
+			copy->holder = MyProcPid;
+			look_count(look, copy, tup.t_len, run->now);
+		}
+		take->offset[take->n] = look->offset;
+		take->expired[take->n] = expired;
+		take->tuple[take->n++] = tuple;
+	}
+}
+
+/* Writes the leases of the picked messages to the page */
+static void
+write_leases(ClaimRun *run, PageLook *look, PageTake *take)
+{
+	PageWrite	write;
+
+	page_write_begin(&write, look->rel, look->buffer);
+	for (int i = 0; i < take->n; i++)
+	{
+		MessageHead *head = page_write_head(&write, take->offset[i]);
+		MessageHead *copy = message_head(take->tuple[i]->t_data);
+
+		head->visible_at = copy->visible_at;
+		head->lease = copy->lease;
+		head->deliveries = copy->deliveries;
+		head->failures = copy->failures;
+		head->holder = copy->holder;
+	}
+	run->lsn = page_write_end(&write);
+}
+
+/*
+ * Examines one page and takes what it can.  Returns false, with the lock
+ * released, when the visibility map's page must be pinned first.
+ */
+static bool
+take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
+			   PageTake *take, int32 token)
+{
+	QueueShared *qs = run->claim->q->shared;
+	BlockNumber block = BufferGetBlockNumber(look->buffer);
+
+	pick(run, look, take, token);
+	if (take->n == 0)
+	{
+		look_end(look);
+		return true;
+	}
+
+	txn_reserve_claims(take->n);
+	if (run->claim->pop)
+	{
+		txn_reserve_pages(1);
+		if (!page_delete(look->rel, look->buffer, take->offset, take->n,
+						 GetCurrentTransactionId(), GetCurrentCommandId(true),
+						 run->vmbuffer))
+			return false;
+		txn_note_page(TXN_POPPED, qs, seg->slot, block, take->n, 0);
+	}
+	else
+		write_leases(run, look, take);
+	look_end(look);
+
+	for (int i = 0; i < take->n; i++)
+	{
+		MessageHead *head = message_head(take->tuple[i]->t_data);
+
+		txn_note_claim(qs, run->claim->pop,
+					   receipt_encode(seg->life, block, take->offset[i],
+									  run->claim->pop ? 0 : head->lease),
+					   head->id);
+	}
+	return true;
+}
+
+/* Counts what was taken, and hands it to the caller.  No lock held. */
+static void
+deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
+		PageTake *take)
+{
+	Claim	   *claim = run->claim;
+	QueueShared *qs = claim->q->shared;
+	int			redelivered = 0;
+	int			expired = 0;
+
+	for (int i = 0; i < take->n; i++)
+	{
+		MessageHead *head = message_head(take->tuple[i]->t_data);
+		int64		receipt = 0;
+
+		if (!claim->pop)
+		{
+			receipt = receipt_encode(seg->life, block, take->offset[i],
+									 head->lease);
+			recent_claims[recent_index(receipt)].receipt = receipt;
+			recent_claims[recent_index(receipt)].at = run->now;
+		}
+		if (head->deliveries > 1)
+			redelivered++;
+		else
+			histogram_add(&qs->wait_time, run->now - head->enqueued_at);
+		expired += take->expired[i];
+		claim->sink(claim->arg, claim->q, RelationGetDescr(rel),
+					take->tuple[i], receipt);
+	}
+	run->taken += take->n;
+	queue_count(qs, COUNT_DELIVERED, take->n);
+	queue_count(qs, COUNT_REDELIVERED, redelivered);
+	queue_count(qs, COUNT_EXPIRED, expired);
+}
+
+/*
+ * Takes what can be taken from one page.  A busy page is counted and left
+ * unless wait is set.
+ */
+static void
+claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
+		   int32 token, bool wait)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+	Buffer		buffer;
+	PageTake	take;
+
+	if (run->claim->pop)
+		(void) GetCurrentTransactionId();	/* not under a buffer lock */
+	buffer = ReadBuffer(rel, block);
+	if (wait)
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	else if (!ConditionalLockBuffer(buffer))
+	{
+		ReleaseBuffer(buffer);
+		run->busy++;
+		MemoryContextSwitchTo(old);
+		return;
+	}
+
+	for (;;)
+	{
+		PageLook	look;
+
+		look_begin(&look, rel, seg->slot, buffer);
+		if (take_from_page(run, seg, &look, &take, token))
+			break;
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		visibilitymap_pin(rel, block, &run->vmbuffer);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	}
+	UnlockReleaseBuffer(buffer);
+
+	MemoryContextSwitchTo(old);
+	if (take.n > 0)
+		deliver(run, rel, seg, block, &take);
+	MemoryContextReset(run->context);
+}
+
+/*
+ * Takes messages from one segment.  Returns false when the catalog changed
+ * under us.
+ */
+static bool
+claim_segment(ClaimRun *run, QueueSegment *seg, int32 token, bool wait)
+{
+	Queue	   *q = run->claim->q;
+	TimestampTz due_before = run->now - CLAIM_GRACE_USECS;
+	MapSlot    *slot = catalog_slot(q, seg);
+	int64		before = run->taken;
+	Relation	rel;
+	MapWalk		walk;
+	BlockNumber block;
+
+	if (seg->state == SEGMENT_FREE)
+		return true;
+	if (slot != NULL && !map_maybe_ready(slot, due_before))
+		return true;
+	rel = catalog_open_segment(q, seg, false);
+	if (rel == NULL)
+		return q->valid;
+
+	map_walk_begin(&walk, seg->slot, rel, MAP_WALK_READY, due_before);
+	while (run->taken < run->claim->max &&
+		   (block = map_walk_next(&walk)) != InvalidBlockNumber)
+	{
+		CHECK_FOR_INTERRUPTS();
+		claim_page(run, rel, seg, block, token, wait);
+	}
+	if (BufferIsValid(run->vmbuffer))
+	{
+		ReleaseBuffer(run->vmbuffer);
+		run->vmbuffer = InvalidBuffer;
+	}
+	relation_close(rel, run->taken > before ? NoLock : RowExclusiveLock);
+	return true;
+}
+
+/* Takes from one segment after the other until there are enough */
+static void
+walk_segments(ClaimRun *run, int32 token, bool wait)
+{
+	for (int i = 0; i < run->claim->q->nsegments; i++)
+	{
+		if (run->taken >= run->claim->max)
+			return;
+		if (!claim_segment(run, &run->claim->q->segments[i], token, wait))
+		{
+			run->claim->q = catalog_queue_reload(run->claim->q);
+			i = -1;
+		}
+	}
+}
+
+/*
+ * Takes up to claim->max messages and hands each to the sink, without waiting
+ * for any.  Returns their number.
+ */
+int64
+claim_messages(Claim *claim)
+{
+	ClaimRun	run = {0};
+	int32		token = layout_new_token(0);
+
+	run.claim = claim;
+	run.snapshot = GetActiveSnapshot();
+	run.now = GetCurrentTimestamp();
+	run.visible_at = timestamp_plus(run.now, claim->visibility);
+	run.vmbuffer = InvalidBuffer;
+	run.context = AllocSetContextCreate(CurrentMemoryContext, "queue claim",
+										ALLOCSET_DEFAULT_SIZES);
+
+	txn_show_own_appends(claim->q->shared);
+	walk_segments(&run, token, false);
+	if (run.taken < claim->max && run.busy > 0)
+		walk_segments(&run, token, true);
+
+	MemoryContextDelete(run.context);
+	if (queue_durable_claims && !XLogRecPtrIsInvalid(run.lsn))
+		XLogFlush(run.lsn);
+	return run.taken;
+}
+
+/*
+ * Is there perhaps a ready message, after a walk that found none?  Then it is
+ * newer than the caller's snapshot.
+ */
+bool
+claim_something_newer(Queue *q)
+{
+	for (int i = 0; i < q->nsegments; i++)
+	{
+		MapSlot    *slot = catalog_slot(q, &q->segments[i]);
+
+		if (slot != NULL && map_maybe_ready(slot, 0))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,35 @@
+/*
+ * claim.h
+ *	  Takes messages for a consumer: by lease (dequeue) or for good (pop).
+ */
+#ifndef QUEUE_CLAIM_H
+#define QUEUE_CLAIM_H
+
+#include "access/htup.h"
+
+#include "catalog.h"
+
+/* Receives each message taken; the tuple lives until the call returns */
+typedef void (*ClaimSink) (void *arg, Queue *q, TupleDesc desc,
+						   HeapTuple tuple, int64 receipt);
+
+typedef struct Claim
+{
+	Queue	   *q;				/* may be reloaded: read it back afterwards */
+	int64		max;
+	bool		pop;
+	int64		visibility;		/* of a lease, in microseconds */
+	ClaimSink	sink;
+	void	   *arg;
+} Claim;
+
+/* A claimer takes expired leases itself when the worker is this late */
+#define CLAIM_GRACE_USECS	(2 * USECS_PER_SEC)
+
+extern int64 claim_messages(Claim *claim);
+extern bool claim_something_newer(Queue *q);
+extern bool claim_over_limit(Queue *q, int32 failures);
+extern int64 claim_retry_delay(Queue *q, int32 failures);
+extern TimestampTz claim_time_of(int64 receipt);
+
+#endif							/* QUEUE_CLAIM_H */

@@ -1,0 +1,102 @@
+/*
+ * compat.h
+ *	  Everything that differs between the PostgreSQL versions supported.
+ *
+ * Owns every test of PG_VERSION_NUM in the project.  A name of a newer
+ * version is used everywhere else and back-ported here; where an existing
+ * name changed its meaning the wrapper is called compat_*.
+ */
+#ifndef QUEUE_COMPAT_H
+#define QUEUE_COMPAT_H
+
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "storage/bufmgr.h"
+#include "storage/smgr.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 160000
+
+/* 16 renamed relfilenodes (commit b0a55e43299) */
+typedef Oid RelFileNumber;
+
+#define RelFileNumberIsValid(n) OidIsValid(n)
+#define compat_rel_number(rel) ((rel)->rd_node.relNode)
+#define compat_set_new_file(rel) \
+	RelationSetNewRelfilenode(rel, (rel)->rd_rel->relpersistence)
+#define compat_relation_ownercheck(relid, roleid) \
+	pg_class_ownercheck(relid, roleid)
+#define compat_namespace_aclcheck(nspid, roleid, mode) \
+	pg_namespace_aclcheck(nspid, roleid, mode)
+
+#else							/* PG_VERSION_NUM >= 160000 */
+
+#include "catalog/pg_namespace.h"
+
+#define compat_rel_number(rel) ((rel)->rd_locator.relNumber)
+#define compat_set_new_file(rel) \
+	RelationSetNewRelfilenumber(rel, (rel)->rd_rel->relpersistence)
+#define compat_relation_ownercheck(relid, roleid) \
+	object_ownercheck(RelationRelationId, relid, roleid)
+#define compat_namespace_aclcheck(nspid, roleid, mode) \
+	object_aclcheck(NamespaceRelationId, nspid, roleid, mode)
+
+#endif
+
+/*
+ * Makes a relation n pages longer without entering the pages in shared
+ * buffers.  The caller holds the relation's extension lock.  The pages read
+ * as zeroes; they are not WAL-logged, the first insert initializes them.
+ */
+static inline void
+compat_extend_zeroed(Relation rel, BlockNumber first, int n)
+{
+#if PG_VERSION_NUM < 160000
+	PGAlignedBlock zeroes;
+
+	MemSet(zeroes.data, 0, BLCKSZ);
+	for (int i = 0; i < n; i++)
+		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, first + i,
+				   zeroes.data, false);
+#else
+	smgrzeroextend(RelationGetSmgr(rel), MAIN_FORKNUM, first, n, false);
+#endif
+}
+
+/* 17 gave extensions their own wait events */
+static inline uint32
+compat_wait_event(const char *name)
+{
+#if PG_VERSION_NUM < 170000
+	return PG_WAIT_EXTENSION;
+#else
+	return WaitEventExtensionNew(name);
+#endif
+}
+
+/* 17 tells reindex_relation() of the statement behind it */
+#if PG_VERSION_NUM < 170000
+#define compat_reindex(relid, flags, params) \
+	reindex_relation(relid, flags, params)
+#else
+#define compat_reindex(relid, flags, params) \
+	reindex_relation(NULL, relid, flags, params)
+#endif
+
+/* 19 computes offsets of a row type once it is complete */
+#if PG_VERSION_NUM < 190000
+#define compat_finalize_descriptor(desc) ((void) 0)
+#else
+#define compat_finalize_descriptor(desc) TupleDescFinalize(desc)
+#endif
+
+/* 17 replaced backend ids by proc numbers */
+#if PG_VERSION_NUM < 170000
+#define compat_my_proc_number() (MyProc->pgprocno)
+#else
+#define compat_my_proc_number() MyProcNumber
+#endif
+
+#endif							/* QUEUE_COMPAT_H */

@@ -1,0 +1,347 @@
+/*
+ * fn_send.c
+ *	  SQL functions enqueue() and enqueue_batch().
+ *
+ * Owns the checks of their arguments and the making of message tuples.
+ * Locks: those of append.c.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "append.h"
+#include "catalog.h"
+#include "guc.h"
+
+PG_FUNCTION_INFO_V1(queue_enqueue);
+PG_FUNCTION_INFO_V1(queue_enqueue_batch);
+
+/* Messages of a batch are formed and appended this many at a time */
+#define BATCH_CHUNK 1000
+
+/* When, and how, the messages of one call are to be delivered */
+typedef struct SendOptions
+{
+	Queue	   *q;
+	TimestampTz now;
+	TimestampTz visible_at;
+	int			chain;
+} SendOptions;
+
+/* The columns that make one message differ from the next */
+typedef struct MessageParts
+{
+	NullableDatum body;
+	NullableDatum payload;
+	NullableDatum headers;
+	NullableDatum key;
+} MessageParts;
+
+/* The row type of a segment, made once a session */
+static TupleDesc
+message_descriptor(void)
+{
+	static const Oid types[Natts_msg] = {
+		INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, INT2OID, INT4OID,
+		TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, BYTEAOID, JSONBOID
+	};
+	static TupleDesc desc = NULL;
+
+	if (desc == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		TupleDesc	new = CreateTemplateTupleDesc(Natts_msg);
+
+		for (int i = 0; i < Natts_msg; i++)
+			TupleDescInitEntry(new, i + 1, NULL, types[i], -1, 0);
+		compat_finalize_descriptor(new);
+		desc = new;
+		MemoryContextSwitchTo(old);
+	}
+	return desc;
+}
+
+/* Makes the tuple of one message */
+static HeapTuple
+form_message(SendOptions *options, int64 id, MessageParts *parts)
+{
+	Datum		values[Natts_msg] = {0};
+	bool		nulls[Natts_msg] = {0};
+
+#define SET(attno, value) values[(attno) - 1] = (value)
+	SET(Anum_msg_id, Int64GetDatum(id));
+	SET(Anum_msg_visible_at, TimestampTzGetDatum(options->visible_at));
+	SET(Anum_msg_enqueued_at, TimestampTzGetDatum(options->now));
+	SET(Anum_msg_key, parts->key.value);
+	SET(Anum_msg_body, parts->body.value);
+	SET(Anum_msg_payload, parts->payload.value);
+	SET(Anum_msg_headers, parts->headers.value);
+#undef SET
+	nulls[Anum_msg_expires_at - 1] = true;
+	nulls[Anum_msg_key - 1] = parts->key.isnull;
+	nulls[Anum_msg_body - 1] = parts->body.isnull;
+	nulls[Anum_msg_payload - 1] = parts->payload.isnull;
+	nulls[Anum_msg_headers - 1] = parts->headers.isnull;
+	return heap_form_tuple(message_descriptor(), values, nulls);
+}
+
+/* Raises 54000 for a message above the queue's limit */
+static void
+check_size(Queue *q, MessageParts *parts)
+{
+	Size		size = 0;
+
+	if (q->max_message_bytes == 0)
+		return;
+	if (!parts->body.isnull)
+		size += toast_raw_datum_size(parts->body.value) - VARHDRSZ;
+	if (!parts->payload.isnull)
+		size += toast_raw_datum_size(parts->payload.value) - VARHDRSZ;
+	if (size > (Size) q->max_message_bytes)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("message of %zu bytes is too long for queue \"%s\"",
+						size, q->name),
+				 errdetail("Its max_message_bytes is %d.",
+						   q->max_message_bytes)));
+}
+
+/* An argument that a later version will accept */
+static void
+refuse_argument(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (argno < PG_NARGS() && !PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("\"%s\" is not supported yet", name)));
+}
+
+/* Refuses what is no priority, and those not supported yet */
+static void
+check_priority(FunctionCallInfo fcinfo, int argno)
+{
+	int			priority = PG_ARGISNULL(argno) ? 0 : PG_GETARG_INT32(argno);
+
+	if (priority < 0 || priority > 9)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("priority %d is out of range", priority),
+				 errdetail("It must be between 0 and 9.")));
+	if (priority != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("\"priority\" is not supported yet")));
+}
+
+/*
+ * Reads what enqueue() and enqueue_batch() have in common, from argno on:
+ * priority, delay, deliver_at, ttl, dedup.
+ */
+static void
+read_options(FunctionCallInfo fcinfo, const char *what, int argno,
+			 SendOptions *options)
+{
+	Queue	   *q;
+	int64		delay;
+
+	queue_prevent_readonly(what);
+	q = catalog_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), "queue");
+	catalog_check_access(q, ACL_INSERT, what);
+	if (q->enqueue_paused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("queue \"%s\" is paused for enqueue", q->name),
+				 errhint("Its owner can call queue.resume().")));
+	check_priority(fcinfo, argno);
+	refuse_argument(fcinfo, argno + 3, "ttl");
+	refuse_argument(fcinfo, argno + 4, "dedup_id");
+	if (!PG_ARGISNULL(argno + 1) && !PG_ARGISNULL(argno + 2))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"delay\" and \"deliver_at\" exclude each other")));
+
+	options->q = q;
+	options->now = GetCurrentTimestamp();
+	delay = PG_ARGISNULL(argno + 1) ? q->delay :
+		interval_microseconds(PG_GETARG_INTERVAL_P(argno + 1));
+	if (delay < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"delay\" must not be negative")));
+	if (PG_ARGISNULL(argno + 2))
+		options->visible_at = timestamp_plus(options->now, delay);
+	else
+	{
+		TimestampTz at = PG_GETARG_TIMESTAMPTZ(argno + 2);
+
+		if (TIMESTAMP_NOT_FINITE(at))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("\"deliver_at\" must be finite")));
+		options->visible_at = Max(at, options->now);
+	}
+	options->chain = QUEUE_MAIN_CHAIN;
+	if (options->visible_at - options->now >
+		(int64) queue_park_after * USECS_PER_SEC)
+		options->chain = QUEUE_PARKING_CHAIN;
+}
+
+static void
+send(SendOptions *options, HeapTuple *tuples, int n)
+{
+	append_messages(options->q, options->chain, TXN_APPENDED, tuples, n,
+					options->visible_at <= options->now ? 0 :
+					options->visible_at);
+}
+
+/*
+ * enqueue(queue, body, payload, headers, key, priority, delay, deliver_at,
+ * ttl, dedup_id) returns the message's id.
+ */
+Datum
+queue_enqueue(PG_FUNCTION_ARGS)
+{
+	SendOptions options;
+	MessageParts parts;
+	HeapTuple	tuple;
+	int64		id;
+
+	read_options(fcinfo, "queue.enqueue()", 5, &options);
+	parts.body = fcinfo->args[1];
+	parts.payload = fcinfo->args[2];
+	parts.headers = fcinfo->args[3];
+	parts.key = fcinfo->args[4];
+	check_size(options.q, &parts);
+
+	id = append_reserve_ids(options.q, 1);
+	tuple = form_message(&options, id, &parts);
+	send(&options, &tuple, 1);
+	PG_RETURN_INT64(id);
+}
+
+/* One of enqueue_batch()'s arrays, taken apart */
+typedef struct BatchColumn
+{
+	const char *name;
+	Oid			type;
+	Datum	   *values;			/* NULL: the array was not given */
+	bool	   *nulls;
+} BatchColumn;
+
+/* Takes an array apart; all arrays given must be equally long */
+static void
+read_column(FunctionCallInfo fcinfo, int argno, BatchColumn *column,
+			int *count)
+{
+	ArrayType  *array;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	int			n;
+
+	if (PG_ARGISNULL(argno))
+		return;
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be a one-dimensional array",
+						column->name)));
+	get_typlenbyvalalign(column->type, &typlen, &typbyval, &typalign);
+	deconstruct_array(array, column->type, typlen, typbyval, typalign,
+					  &column->values, &column->nulls, &n);
+	if (*count >= 0 && n != *count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" has %d elements where %d are expected",
+						column->name, n, *count),
+				 errdetail("All arrays of a batch must be equally long.")));
+	*count = n;
+}
+
+/* One element of an array, null when the array was not given */
+static NullableDatum
+column_value(BatchColumn *column, int i)
+{
+	NullableDatum result = {.isnull = true};
+
+	if (column->values != NULL && !column->nulls[i])
+	{
+		result.value = column->values[i];
+		result.isnull = false;
+	}
+	return result;
+}
+
+/* Forms and appends the messages of a batch from start on */
+static void
+send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
+		   Datum *ids)
+{
+	HeapTuple	tuples[BATCH_CHUNK];
+	int64		first = append_reserve_ids(options->q, n);
+
+	for (int i = 0; i < n; i++)
+	{
+		MessageParts parts;
+
+		parts.body = column_value(&column[0], start + i);
+		parts.payload = column_value(&column[1], start + i);
+		parts.headers = column_value(&column[2], start + i);
+		parts.key = column_value(&column[3], start + i);
+		check_size(options->q, &parts);
+		ids[start + i] = Int64GetDatum(first + i);
+		tuples[i] = form_message(options, first + i, &parts);
+	}
+	send(options, tuples, n);
+}
+
+/*
+ * enqueue_batch(queue, bodies, payloads, headers, keys, priority, delay,
+ * deliver_at, ttl, dedup_ids) returns the messages' ids, in order.
+ */
+Datum
+queue_enqueue_batch(PG_FUNCTION_ARGS)
+{
+	BatchColumn column[4] = {
+		{"bodies", JSONBOID}, {"payloads", BYTEAOID},
+		{"headers", JSONBOID}, {"keys", TEXTOID}
+	};
+	SendOptions options;
+	MemoryContext context;
+	Datum	   *ids;
+	int			count = -1;
+
+	read_options(fcinfo, "queue.enqueue_batch()", 5, &options);
+	if (PG_ARGISNULL(1) && PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("one of \"bodies\" and \"payloads\" must be given")));
+	for (int i = 0; i < 4; i++)
+		read_column(fcinfo, i + 1, &column[i], &count);
+
+	ids = palloc(Max(count, 1) * sizeof(Datum));
+	context = AllocSetContextCreate(CurrentMemoryContext, "queue batch",
+									ALLOCSET_DEFAULT_SIZES);
+	for (int start = 0; start < count; start += BATCH_CHUNK)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		send_chunk(&options, column, start, Min(BATCH_CHUNK, count - start),
+				   ids);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+	PG_RETURN_ARRAYTYPE_P(construct_array(ids, count, INT8OID, sizeof(int64),
+										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}

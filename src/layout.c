@@ -1,0 +1,98 @@
+/*
+ * layout.c
+ *	  Checks that a table has the layout of a segment, and draws lease tokens.
+ *
+ * Owns the decision whether this library may touch a table's pages at all.
+ * The table may have been changed by ordinary DDL since it was made; a
+ * mismatch is an error that names what is wrong, never a crash.
+ *
+ * Locks: the caller holds a lock on the relation that excludes DDL.
+ */
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "layout.h"
+
+static const Oid column_types[Natts_msg] = {
+	INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, INT2OID, INT4OID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, BYTEAOID, JSONBOID
+};
+
+StaticAssertDecl(offsetof(MessageHead, visible_at) == 8, "visible_at moved");
+StaticAssertDecl(offsetof(MessageHead, lease) == 16, "lease moved");
+StaticAssertDecl(offsetof(MessageHead, priority) == 28, "priority moved");
+StaticAssertDecl(offsetof(MessageHead, holder) == 32, "holder moved");
+StaticAssertDecl(offsetof(MessageHead, enqueued_at) == 40,
+				 "enqueued_at moved");
+StaticAssertDecl(RECEIPT_LIFE_BITS + RECEIPT_BLOCK_BITS +
+				 RECEIPT_OFFSET_BITS + RECEIPT_TOKEN_BITS == 64,
+				 "a receipt is 64 bits");
+
+/* Raises 55000 for a table that was changed */
+static void
+refuse(Relation rel, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" cannot hold messages: it %s",
+					RelationGetRelationName(rel), what),
+			 errdetail("The tables of a queue are read and written without "
+					   "indexes, constraints, policies or rewrites."),
+			 errhint("Undo the change made to this table, or create a new "
+					 "queue and copy the messages.")));
+}
+
+/*
+ * Raises 55000 unless the table's columns, access method and options are
+ * exactly those that the page primitives expect.
+ */
+void
+layout_check(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION ||
+		rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+		refuse(rel, "is not an ordinary heap table");
+	if (rel->rd_rel->relhasindex)
+		refuse(rel, "has an index");
+	if (rel->rd_rel->relrowsecurity)
+		refuse(rel, "has row-level security");
+	if (rel->rd_rel->relhasrules)
+		refuse(rel, "has a rule");
+	if (desc->natts != Natts_msg)
+		refuse(rel, "does not have the columns of a message");
+	if (desc->constr != NULL &&
+		(desc->constr->num_defval > 0 || desc->constr->num_check > 0 ||
+		 desc->constr->has_generated_stored))
+		refuse(rel, "has a default, a check or a generated column");
+
+	for (int i = 0; i < Natts_msg; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || att->atttypid != column_types[i] ||
+			att->attnotnull != (i < Anum_msg_enqueued_at))
+			refuse(rel, psprintf("has a changed column %d", i + 1));
+	}
+}
+
+/*
+ * A random token for a new lease, never 0 and never the one it replaces.
+ */
+int32
+layout_new_token(int32 old_token)
+{
+	int32		token;
+
+	do
+		token = pg_prng_uint32(&pg_global_prng_state) & RECEIPT_TOKEN_MASK;
+	while (token == 0 || token == old_token);
+	return token;
+}

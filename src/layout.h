@@ -1,0 +1,143 @@
+/*
+ * layout.h
+ *	  What a message looks like on a heap page.
+ *
+ * Owns the attribute numbers of a queue's tables, the fixed part of a message
+ * that is written in place, and the receipt's bit layout.  Takes no locks.
+ *
+ * The fixed columns come first and are NOT NULL, so that they stand at
+ * constant, aligned offsets behind the tuple header whatever the message
+ * carries.  A segment whose table does not look like this is refused before
+ * anything is read from it (layout_check).
+ */
+#ifndef QUEUE_LAYOUT_H
+#define QUEUE_LAYOUT_H
+
+#include "access/htup_details.h"
+#include "datatype/timestamp.h"
+#include "storage/block.h"
+#include "storage/bufpage.h"
+#include "storage/off.h"
+#include "utils/relcache.h"
+
+/* The number that segment_def.layout carries for this layout */
+#define QUEUE_LAYOUT 1
+
+#define Anum_msg_id				1
+#define Anum_msg_visible_at		2
+#define Anum_msg_lease			3
+#define Anum_msg_deliveries		4
+#define Anum_msg_failures		5
+#define Anum_msg_priority		6
+#define Anum_msg_holder			7
+#define Anum_msg_enqueued_at	8
+#define Anum_msg_expires_at		9
+#define Anum_msg_key			10
+#define Anum_msg_body			11
+#define Anum_msg_payload		12
+#define Anum_msg_headers		13
+#define Natts_msg				13
+
+/*
+ * The fixed part.  visible_at says when the message may be taken next:
+ * a time in the past = ready, in the future = delayed (lease 0) or leased,
+ * DT_NOEND = dead, that is over its limit of failures and kept.
+ */
+typedef struct MessageHead
+{
+	int64		id;
+	TimestampTz visible_at;
+	int32		lease;			/* token of the current lease, 0 = none */
+	int32		deliveries;
+	int32		failures;
+	int16		priority;
+	int32		holder;			/* process id, for display only */
+	TimestampTz enqueued_at;
+} MessageHead;
+
+#define MESSAGE_IS_DEAD(head) ((head)->visible_at == DT_NOEND)
+
+static inline MessageHead *
+message_head(HeapTupleHeader tup)
+{
+	return (MessageHead *) ((char *) tup + tup->t_hoff);
+}
+
+/*
+ * A receipt names one lease: the address of the message and the token that
+ * this delivery wrote there.
+ *
+ *	 63        52 51            33 32     25 24          0
+ *	| life number |     block     | offset  |    token    |
+ */
+#define RECEIPT_LIFE_BITS	12
+#define RECEIPT_BLOCK_BITS	19
+#define RECEIPT_OFFSET_BITS 8
+#define RECEIPT_TOKEN_BITS	25
+
+#define RECEIPT_LIFE_MASK	((1 << RECEIPT_LIFE_BITS) - 1)
+#define RECEIPT_TOKEN_MASK	((1 << RECEIPT_TOKEN_BITS) - 1)
+#define RECEIPT_MAX_BLOCKS	(1 << RECEIPT_BLOCK_BITS)
+#define RECEIPT_MAX_OFFSET	((1 << RECEIPT_OFFSET_BITS) - 1)
+
+typedef struct Receipt
+{
+	int			life;			/* low bits of the segment's life number */
+	BlockNumber block;
+	OffsetNumber offset;
+	int32		token;
+} Receipt;
+
+/* The receipt of a lease */
+static inline int64
+receipt_encode(int life, BlockNumber block, OffsetNumber offset, int32 token)
+{
+	uint64		r = (uint64) (life & RECEIPT_LIFE_MASK);
+
+	r = (r << RECEIPT_BLOCK_BITS) | block;
+	r = (r << RECEIPT_OFFSET_BITS) | offset;
+	r = (r << RECEIPT_TOKEN_BITS) | (uint32) token;
+	return (int64) r;
+}
+
+/* A receipt's parts, which need not mean anything */
+static inline Receipt
+receipt_decode(int64 receipt)
+{
+	uint64		r = (uint64) receipt;
+	Receipt		result;
+
+	result.token = r & RECEIPT_TOKEN_MASK;
+	r >>= RECEIPT_TOKEN_BITS;
+	result.offset = r & RECEIPT_MAX_OFFSET;
+	r >>= RECEIPT_OFFSET_BITS;
+	result.block = r & (RECEIPT_MAX_BLOCKS - 1);
+	r >>= RECEIPT_BLOCK_BITS;
+	result.life = (int) r;
+	return result;
+}
+
+extern void layout_check(Relation rel);
+extern int32 layout_new_token(int32 old_token);
+
+/*
+ * Is the item at this offset a message that may be read?  VACUUM and pruning
+ * leave line pointers without a tuple, and a receipt may name any offset.
+ */
+static inline bool
+layout_item_is_message(Page page, OffsetNumber offset)
+{
+	ItemId		lp;
+
+	if (offset < FirstOffsetNumber || offset > PageGetMaxOffsetNumber(page))
+		return false;
+	lp = PageGetItemId(page, offset);
+	if (!ItemIdIsNormal(lp))
+		return false;
+	if (ItemIdGetLength(lp) < SizeofHeapTupleHeader + sizeof(MessageHead))
+		return false;
+	return ((HeapTupleHeader) PageGetItem(page, lp))->t_hoff +
+		sizeof(MessageHead) <= ItemIdGetLength(lp);
+}
+
+#endif							/* QUEUE_LAYOUT_H */

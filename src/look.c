@@ -1,0 +1,117 @@
+/*
+ * look.c
+ *	  A look at all messages of a page, and what it tells the ready map.
+ *
+ * Whoever examines a page, a consumer, the worker or a view, does it through
+ * these functions, so that the map hears of every look: what is ready, whose
+ * end to wait for, which deadline comes next, and the counts.
+ *
+ * Locks: the caller holds the page's exclusive buffer lock from before
+ * look_begin() until after look_end().
+ */
+#include "postgres.h"
+
+#include "storage/bufmgr.h"
+
+#include "layout.h"
+#include "look.h"
+
+/*
+ * Starts a look.  slot may be NULL.
+ */
+void
+look_begin(PageLook *look, Relation rel, MapSlot *slot, Buffer buffer)
+{
+	look->rel = rel;
+	look->buffer = buffer;
+	look->page = BufferGetPage(buffer);
+	look->offset = InvalidOffsetNumber;
+	look->max_offset = PageIsNew(look->page) ? InvalidOffsetNumber :
+		PageGetMaxOffsetNumber(look->page);
+	memset(&look->result, 0, sizeof(look->result));
+	look->result.due = QUEUE_NO_DUE;
+	map_look_begin(&look->map, slot, BufferGetBlockNumber(buffer));
+}
+
+/* Adds who decides about an undecided message, once */
+static void
+add_decider(MapResult *result, MessageDecider *decider)
+{
+	for (int i = 0; i < result->ndeciders; i++)
+		if (result->decider[i].xid == decider->xid &&
+			result->decider[i].is_multi == decider->is_multi)
+			return;
+	if (result->ndeciders == lengthof(result->decider))
+	{
+		result->more_deciders = true;
+		return;
+	}
+	result->decider[result->ndeciders].xid = decider->xid;
+	result->decider[result->ndeciders].is_multi = decider->is_multi;
+	result->ndeciders++;
+}
+
+/*
+ * The next live message of the page; false at its end.  The caller says with
+ * look_count() in which state he leaves it, unless he deletes it.
+ */
+bool
+look_next(PageLook *look, HeapTuple tup)
+{
+	MessageDecider decider;
+
+	while (look->offset < look->max_offset)
+	{
+		look->offset++;
+		if (!layout_item_is_message(look->page, look->offset))
+			continue;
+		switch (page_message_status(look->page, look->offset, look->rel,
+									look->buffer, tup, &decider))
+		{
+			case MESSAGE_LIVE:
+				return true;
+			case MESSAGE_UNDECIDED:
+				add_decider(&look->result, &decider);
+				break;
+			case MESSAGE_GONE:
+				break;
+		}
+	}
+	return false;
+}
+
+/*
+ * Counts a live message in the state given by head.
+ */
+void
+look_count(PageLook *look, const MessageHead *head, Size length,
+		   TimestampTz now)
+{
+	MapResult  *result = &look->result;
+
+	result->facts.bytes += length;
+	if (MESSAGE_IS_DEAD(head))
+		result->facts.dead++;
+	else if (head->visible_at <= now)
+	{
+		result->facts.ready++;
+		result->keep_ready = true;
+	}
+	else
+	{
+		if (head->lease != 0)
+			result->facts.leased++;
+		else
+			result->facts.delayed++;
+		result->due = Min(result->due, head->visible_at);
+	}
+}
+
+/*
+ * Hands the result to the map.
+ */
+void
+look_end(PageLook *look)
+{
+	map_looked(&look->map, &look->result);
+}

@@ -1,0 +1,29 @@
+/*
+ * look.h
+ *	  A look at all messages of a page, and what it tells the ready map.
+ */
+#ifndef QUEUE_LOOK_H
+#define QUEUE_LOOK_H
+
+#include "page.h"
+#include "readymap.h"
+
+typedef struct PageLook
+{
+	MapLook		map;
+	MapResult	result;
+	Relation	rel;
+	Buffer		buffer;
+	Page		page;
+	OffsetNumber offset;		/* of the message just returned */
+	OffsetNumber max_offset;
+} PageLook;
+
+extern void look_begin(PageLook *look, Relation rel, MapSlot *slot,
+					   Buffer buffer);
+extern bool look_next(PageLook *look, HeapTuple tup);
+extern void look_count(PageLook *look, const MessageHead *head, Size length,
+					   TimestampTz now);
+extern void look_end(PageLook *look);
+
+#endif							/* QUEUE_LOOK_H */

@@ -1,0 +1,386 @@
+/*
+ * page.c
+ *	  The three operations with which messages are changed on heap pages.
+ *
+ * All writes of the extension to message tables are made here: insert, write
+ * in place, delete.  Each is one exclusive buffer lock, held by the caller,
+ * and one WAL record for any number of messages of the page.  heapam stays
+ * the reader: SELECT, VACUUM, pg_dump and amcheck see an ordinary heap.
+ *
+ * Rules
+ *	- The caller looked at the message under the same buffer lock: it is a
+ *	  normal item, long enough, and carries the token or state expected.
+ *	- No write in place unless the message is live: nobody deletes or locks
+ *	  it.  Only the fixed columns are written; nothing moves.
+ *	- Whatever can fail (memory, an xid, serializable checks) comes before the
+ *	  critical section.
+ *	- Inserts never go to an all-visible page, so the visibility map needs no
+ *	  care there.  A delete on such a page clears the map's bit, which only
+ *	  the heap's own record can replay.
+ *
+ * Inserts are logged as the heap's multi-insert without the flag that logical
+ * decoding looks for; writes and deletes as generic records, which decoding
+ * ignores.  A generic record costs a copy and a compare of the page, and
+ * saves 40 bytes of WAL a message over the heap's own record.
+ *
+ * What must be set when a tuple is deleted follows heap_delete() of
+ * PostgreSQL's access/heap/heapam.c.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/heapam_xlog.h"
+#include "access/hio.h"
+#include "access/multixact.h"
+#include "access/transam.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+
+#include "page.h"
+
+/* Holds a generic record while it is made; reset before each */
+static MemoryContext write_context = NULL;
+
+/*
+ * Is the message at a normal item live, gone, or undecided?  Fills *tup; the
+ * caller holds at least a share lock on the buffer.  Sets hint bits.
+ */
+MessageStatus
+page_message_status(Page page, OffsetNumber offset, Relation rel,
+					Buffer buffer, HeapTuple tup, MessageDecider *decider)
+{
+	ItemId		lp = PageGetItemId(page, offset);
+	HeapTupleHeader header = (HeapTupleHeader) PageGetItem(page, lp);
+	TransactionId xmax;
+
+	tup->t_data = header;
+	tup->t_len = ItemIdGetLength(lp);
+	tup->t_tableOid = RelationGetRelid(rel);
+	ItemPointerSet(&tup->t_self, BufferGetBlockNumber(buffer), offset);
+
+	xmax = HeapTupleHeaderGetRawXmax(header);
+	decider->is_multi = false;
+	switch (HeapTupleSatisfiesUpdate(tup, GetCurrentCommandId(false), buffer))
+	{
+		case TM_Ok:
+			return MESSAGE_LIVE;
+		case TM_Updated:
+		case TM_Deleted:
+			return MESSAGE_GONE;
+		case TM_Invisible:
+			if (HeapTupleHeaderXminInvalid(header))
+				return MESSAGE_GONE;
+			decider->xid = HeapTupleHeaderGetXmin(header);
+			return MESSAGE_UNDECIDED;
+		default:				/* being deleted or locked */
+			if (HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
+				(header->t_infomask & HEAP_XMAX_IS_MULTI) == 0 &&
+				TransactionIdIsCurrentTransactionId(xmax))
+				return MESSAGE_LIVE;	/* our own FOR UPDATE */
+			decider->xid = xmax;
+			decider->is_multi =
+				(header->t_infomask & HEAP_XMAX_IS_MULTI) != 0;
+			return MESSAGE_UNDECIDED;
+	}
+}
+
+/* How many of the tuples fit on the page; lengths as PageAddItem counts */
+static int
+count_fitting(Page page, HeapTuple *tuples, int ntuples)
+{
+	Size		room = PageGetHeapFreeSpace(page);
+	OffsetNumber offset = PageGetMaxOffsetNumber(page);
+	int			n = 0;
+
+	while (n < ntuples && offset < RECEIPT_MAX_OFFSET)
+	{
+		Size		need = MAXALIGN(tuples[n]->t_len) +
+			(n > 0 ? sizeof(ItemIdData) : 0);
+
+		if (need > room)
+			break;
+		room -= need;
+		offset++;
+		n++;
+	}
+	return n;
+}
+
+/* Builds and inserts the record of a multi-insert; in a critical section */
+static XLogRecPtr
+log_insert(Buffer buffer, HeapTuple *tuples, int n, bool init, char *scratch)
+{
+	xl_heap_multi_insert *xlrec = (xl_heap_multi_insert *) scratch;
+	char	   *data;
+	char	   *next;
+
+	xlrec->flags = 0;
+	xlrec->ntuples = n;
+	for (int i = 0; i < n; i++)
+		xlrec->offsets[i] = ItemPointerGetOffsetNumber(&tuples[i]->t_self);
+
+	data = next = scratch + SizeOfHeapMultiInsert + n * sizeof(OffsetNumber);
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleHeader header = tuples[i]->t_data;
+		xl_multi_insert_tuple *xltup;
+
+		xltup = (xl_multi_insert_tuple *) SHORTALIGN(next);
+		next = (char *) xltup + SizeOfMultiInsertTuple;
+		xltup->t_infomask2 = header->t_infomask2;
+		xltup->t_infomask = header->t_infomask;
+		xltup->t_hoff = header->t_hoff;
+		xltup->datalen = tuples[i]->t_len - SizeofHeapTupleHeader;
+		memcpy(next, (char *) header + SizeofHeapTupleHeader, xltup->datalen);
+		next += xltup->datalen;
+	}
+
+	XLogBeginInsert();
+	XLogRegisterData(scratch, SizeOfHeapMultiInsert +
+					 (init ? 0 : n * sizeof(OffsetNumber)));
+	XLogRegisterBuffer(0, buffer, REGBUF_STANDARD |
+					   (init ? REGBUF_WILL_INIT : 0));
+	XLogRegisterBufData(0, data, next - data);
+	return XLogInsert(RM_HEAP2_ID, XLOG_HEAP2_MULTI_INSERT |
+					  (init ? XLOG_HEAP_INIT_PAGE : 0));
+}
+
+/*
+ * Appends as many of the messages as fit on the page; returns how many, and
+ * sets their t_self.  The caller holds the exclusive lock, has toasted what
+ * is too long, and goes to another page with the rest.  The tuples' headers
+ * are completed here.  Uncommitted until xid commits.
+ */
+int
+page_insert(Relation rel, Buffer buffer, HeapTuple *tuples, int ntuples,
+			TransactionId xid, CommandId cid)
+{
+	Page		page = BufferGetPage(buffer);
+	bool		init = false;
+	int			n;
+	PGAlignedBlock scratch;
+
+	if (PageIsNew(page))
+		PageInit(page, BufferGetPageSize(buffer), 0);
+	else if (PageIsAllVisible(page))
+		return 0;
+	if (PageGetMaxOffsetNumber(page) == 0)
+		init = true;
+
+	n = count_fitting(page, tuples, ntuples);
+	if (n == 0)
+		return 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleHeader header = tuples[i]->t_data;
+
+		header->t_infomask &= ~HEAP_XACT_MASK;
+		header->t_infomask2 &= ~HEAP2_XACT_MASK;
+		header->t_infomask |= HEAP_XMAX_INVALID;
+		HeapTupleHeaderSetXmin(header, xid);
+		HeapTupleHeaderSetCmin(header, cid);
+		HeapTupleHeaderSetXmax(header, 0);
+		tuples[i]->t_tableOid = RelationGetRelid(rel);
+	}
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+
+	START_CRIT_SECTION();
+	for (int i = 0; i < n; i++)
+		RelationPutHeapTuple(rel, buffer, tuples[i], false);
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(rel))
+		PageSetLSN(page, log_insert(buffer, tuples, n, init, scratch.data));
+	END_CRIT_SECTION();
+
+	pgstat_count_heap_insert(rel, n);
+	return n;
+}
+
+/* Flags that keep wal_consistency_checking usable: it would see hint bits */
+static int
+generic_flags(void)
+{
+	return wal_consistency_checking[RM_GENERIC_ID] ?
+		GENERIC_XLOG_FULL_IMAGE : 0;
+}
+
+/*
+ * Starts a write in place.  Until page_write_end() the changes are made to a
+ * copy of the page; an error in between leaves the page as it was.
+ */
+void
+page_write_begin(PageWrite *write, Relation rel, Buffer buffer)
+{
+	MemoryContext old;
+
+	if (write_context == NULL)
+		write_context = AllocSetContextCreate(TopMemoryContext,
+											  "queue page write",
+											  0, 128 * 1024, 256 * 1024);
+	MemoryContextReset(write_context);
+	old = MemoryContextSwitchTo(write_context);
+	write->rel = rel;
+	write->buffer = buffer;
+	write->state = GenericXLogStart(rel);
+	write->image = GenericXLogRegisterBuffer(write->state, buffer,
+											 generic_flags());
+	MemoryContextSwitchTo(old);
+}
+
+/* The fixed part, to be changed, of the live message at the offset */
+MessageHead *
+page_write_head(PageWrite *write, OffsetNumber offset)
+{
+	Assert(layout_item_is_message(write->image, offset));
+	return message_head((HeapTupleHeader)
+						PageGetItem(write->image,
+									PageGetItemId(write->image, offset)));
+}
+
+/*
+ * Puts the changes in effect, at once and whatever becomes of the
+ * transaction.  Returns the record's position.
+ */
+XLogRecPtr
+page_write_end(PageWrite *write)
+{
+	XLogRecPtr	lsn = GenericXLogFinish(write->state);
+
+	write->state = NULL;
+	return lsn;
+}
+
+/* Marks a tuple of the page, or of a copy of it, as deleted by xid */
+static void
+set_deleted(HeapTupleHeader header, ItemPointer self, TransactionId xid,
+			CommandId cid, bool iscombo)
+{
+	header->t_infomask &= ~(HEAP_XMAX_BITS | HEAP_MOVED);
+	header->t_infomask2 &= ~HEAP_KEYS_UPDATED;
+	header->t_infomask2 |= HEAP_KEYS_UPDATED;
+	HeapTupleHeaderClearHotUpdated(header);
+	HeapTupleHeaderSetXmax(header, xid);
+	HeapTupleHeaderSetCmax(header, cid, iscombo);
+	header->t_ctid = *self;
+}
+
+/* What has to be known before a tuple can be deleted without failing */
+typedef struct DeletePlan
+{
+	ItemPointerData self;
+	CommandId	cid;
+	bool		iscombo;
+} DeletePlan;
+
+/*
+ * Deletes on an all-visible page: its bit of the visibility map must go too,
+ * which the heap's record replays and a generic one would not.
+ */
+static void
+delete_all_visible(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
+				   TransactionId xid, DeletePlan *plan, Buffer vmbuffer)
+{
+	Page		page = BufferGetPage(buffer);
+
+	START_CRIT_SECTION();
+	PageClearAllVisible(page);
+	visibilitymap_clear(rel, BufferGetBlockNumber(buffer), vmbuffer,
+						VISIBILITYMAP_VALID_BITS);
+	PageSetPrunable(page, xid);
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleHeader header = (HeapTupleHeader)
+			PageGetItem(page, PageGetItemId(page, offsets[i]));
+
+		set_deleted(header, &plan[i].self, xid, plan[i].cid, plan[i].iscombo);
+	}
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(rel))
+	{
+		for (int i = 0; i < n; i++)
+		{
+			xl_heap_delete xlrec;
+
+			xlrec.xmax = xid;
+			xlrec.offnum = offsets[i];
+			xlrec.infobits_set = XLHL_KEYS_UPDATED;
+			xlrec.flags = i == 0 ? XLH_DELETE_ALL_VISIBLE_CLEARED : 0;
+			XLogBeginInsert();
+			XLogRegisterData((char *) &xlrec, SizeOfHeapDelete);
+			XLogRegisterBuffer(0, buffer, REGBUF_STANDARD);
+			PageSetLSN(page, XLogInsert(RM_HEAP_ID, XLOG_HEAP_DELETE));
+		}
+	}
+	END_CRIT_SECTION();
+}
+
+/* Deletes with one generic record for all */
+static void
+delete_generic(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
+			   TransactionId xid, DeletePlan *plan)
+{
+	PageWrite	write;
+
+	page_write_begin(&write, rel, buffer);
+	PageSetPrunable(write.image, xid);
+	for (int i = 0; i < n; i++)
+	{
+		HeapTupleHeader header = (HeapTupleHeader)
+			PageGetItem(write.image, PageGetItemId(write.image, offsets[i]));
+
+		set_deleted(header, &plan[i].self, xid, plan[i].cid, plan[i].iscombo);
+	}
+	page_write_end(&write);
+}
+
+/*
+ * Deletes the messages at these offsets, all of which the caller found live,
+ * with the token or state expected, under the exclusive lock it holds.  Takes
+ * effect with xid's commit.  The values kept out of line are left where they
+ * are: the segment is truncated as a whole.
+ *
+ * Returns false, having done nothing, when the page is all-visible and its
+ * visibility map page is not pinned in *vmbuffer: release the lock, call
+ * visibilitymap_pin(), look again.
+ */
+bool
+page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
+			TransactionId xid, CommandId cid, Buffer vmbuffer)
+{
+	Page		page = BufferGetPage(buffer);
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	DeletePlan	plan[RECEIPT_MAX_OFFSET];
+
+	if (n == 0)
+		return true;
+	if (PageIsAllVisible(page) && !visibilitymap_pin_ok(block, vmbuffer))
+		return false;
+
+	MultiXactIdSetOldestMember();
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerSet(&plan[i].self, block, offsets[i]);
+		CheckForSerializableConflictIn(rel, &plan[i].self, block);
+		plan[i].cid = cid;
+		HeapTupleHeaderAdjustCmax((HeapTupleHeader)
+								  PageGetItem(page, PageGetItemId(page,
+																  offsets[i])),
+								  &plan[i].cid, &plan[i].iscombo);
+	}
+
+	if (PageIsAllVisible(page))
+		delete_all_visible(rel, buffer, offsets, n, xid, plan, vmbuffer);
+	else
+		delete_generic(rel, buffer, offsets, n, xid, plan);
+	for (int i = 0; i < n; i++)
+		pgstat_count_heap_delete(rel);
+	return true;
+}

@@ -1,0 +1,56 @@
+/*
+ * page.h
+ *	  The three operations with which messages are changed on heap pages.
+ *
+ * See page.c for the rules that all of them keep.
+ */
+#ifndef QUEUE_PAGE_H
+#define QUEUE_PAGE_H
+
+#include "access/generic_xlog.h"
+#include "access/htup.h"
+#include "storage/buf.h"
+#include "utils/rel.h"
+
+#include "layout.h"
+
+typedef enum MessageStatus
+{
+	MESSAGE_GONE,				/* deleted, or its insert was rolled back */
+	MESSAGE_UNDECIDED,			/* a running transaction decides */
+	MESSAGE_LIVE
+} MessageStatus;
+
+/* Who decides about an undecided message */
+typedef struct MessageDecider
+{
+	TransactionId xid;
+	bool		is_multi;
+} MessageDecider;
+
+/* One page under its exclusive lock, being written in place */
+typedef struct PageWrite
+{
+	GenericXLogState *state;	/* NULL: nothing to write yet */
+	Relation	rel;
+	Buffer		buffer;
+	Page		image;
+} PageWrite;
+
+extern MessageStatus page_message_status(Page page, OffsetNumber offset,
+										 Relation rel, Buffer buffer,
+										 HeapTuple tup,
+										 MessageDecider *decider);
+
+extern int	page_insert(Relation rel, Buffer buffer, HeapTuple *tuples,
+						int ntuples, TransactionId xid, CommandId cid);
+
+extern void page_write_begin(PageWrite *write, Relation rel, Buffer buffer);
+extern MessageHead *page_write_head(PageWrite *write, OffsetNumber offset);
+extern XLogRecPtr page_write_end(PageWrite *write);
+
+extern bool page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets,
+						int n, TransactionId xid, CommandId cid,
+						Buffer vmbuffer);
+
+#endif							/* QUEUE_PAGE_H */

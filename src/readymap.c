@@ -1,0 +1,730 @@
+/*
+ * readymap.c
+ *	  The ready map: which heap pages may hold a message that can be claimed.
+ *
+ * The idea is PostgreSQL's own: as the free space map finds room without
+ * looking at pages, this map finds work.  It owns, per segment, one word and
+ * one deadline a page, with two levels of summary above them (chunks of 256
+ * pages, the whole segment), and the counts from which the views are served.
+ *
+ * Invariants
+ *	1. READY and PENDING both clear => no message on the page is claimable by
+ *	   anybody.  Whoever makes one claimable bumps the word afterwards.
+ *	2. READY is cleared only by compare-and-swap from the word that was read
+ *	   before the look; a bump in between changes the version, so that the
+ *	   swap fails and READY stays.
+ *	3. A look that meets tuples which a running transaction decides about
+ *	   sets PENDING, then notes the transaction, then clears READY, in this
+ *	   order.  The worker polls the noted transactions and, when one has
+ *	   ended, turns the pending pages ready.
+ *	4. A page's deadline is never later than the earliest one of any live
+ *	   message on it.  It is raised only by a look, under the buffer lock;
+ *	   anybody may lower it.  A look whose swap fails lowers it to "now", since
+ *	   it may have overwritten a deadline lowered meanwhile.
+ *	5. A summary is the number of bumps below it; "clear" is the number that
+ *	   somebody read before he walked over all that lies below it and found
+ *	   nothing.  It is compared, so no bump can be lost.
+ *	6. A slot belongs to (database, relfilenumber).  Pages behind its page
+ *	   count, or a segment without a slot, count as ready and due.
+ *
+ * Locks: queue_shmem->lock to assign slots and chunks; nothing else.  The
+ * functions marked "callback" only use atomics.  Facts and deadlines are
+ * raised under the page's exclusive buffer lock, held by the caller.
+ */
+#include "postgres.h"
+
+#include "access/multixact.h"
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "readymap.h"
+
+static inline MapChunk *
+chunk_of(MapSlot *slot, BlockNumber block)
+{
+	return &queue_shmem->chunks[slot->chunk[block / MAP_CHUNK_PAGES]];
+}
+
+static inline bool
+covers(MapSlot *slot, BlockNumber block)
+{
+	return slot != NULL && block < pg_atomic_read_u32(&slot->npages);
+}
+
+/* Lowers a deadline that several processes may lower at once */
+static void
+lower(pg_atomic_uint64 *due, TimestampTz to)
+{
+	uint64		old = pg_atomic_read_u64(due);
+
+	while (to < (TimestampTz) old)
+		if (pg_atomic_compare_exchange_u64(due, &old, (uint64) to))
+			break;
+}
+
+/* Takes a chunk from the free list; -1 = none left.  Lock held. */
+static int
+take_chunk(void)
+{
+	int			index = queue_shmem->free_chunk;
+	MapChunk   *chunk;
+
+	if (index < 0)
+		return -1;
+	chunk = &queue_shmem->chunks[index];
+	queue_shmem->free_chunk = chunk->next_free;
+
+	pg_atomic_init_u32(&chunk->stale, 0);
+	pg_atomic_init_u64(&chunk->bumps, 0);
+	pg_atomic_init_u64(&chunk->cleared, 0);
+	pg_atomic_init_u64(&chunk->due, QUEUE_NO_DUE);
+	for (int i = 0; i < MAP_CHUNK_PAGES; i++)
+	{
+		pg_atomic_init_u32(&chunk->word[i], 0);
+		pg_atomic_init_u64(&chunk->page_due[i], QUEUE_NO_DUE);
+	}
+	memset(chunk->facts, 0, sizeof(chunk->facts));
+	return index;
+}
+
+/* Makes sure that a page of the slot has a chunk.  Lock held. */
+static bool
+ensure_chunk(MapSlot *slot, BlockNumber block)
+{
+	int			want = block / MAP_CHUNK_PAGES;
+	int			index;
+
+	if (want < slot->nchunks)
+		return true;
+	if (want >= MAP_SLOT_CHUNKS)
+		return false;
+	Assert(want == slot->nchunks);
+	index = take_chunk();
+	if (index < 0)
+		return false;
+	slot->chunk[want] = index;
+	slot->nchunks = want + 1;
+	return true;
+}
+
+/* Replaces the facts of a page, keeping the slot's sums right */
+static void
+put_facts(MapSlot *slot, MapFacts *old, const MapFacts *new)
+{
+#define ADD(field) \
+	if (new->field != old->field) \
+		pg_atomic_fetch_add_u64(&slot->field, \
+								(int64) new->field - (int64) old->field)
+	ADD(ready);
+	ADD(delayed);
+	ADD(leased);
+	ADD(dead);
+	ADD(bytes);
+#undef ADD
+	*old = *new;
+}
+
+/*
+ * Enters one page behind those covered.  A cold page was there before the
+ * slot and must be looked at; the others are new and empty.  Lock held.
+ */
+static bool
+enter_page(MapSlot *slot, BlockNumber block, bool cold)
+{
+	static const MapFacts nothing = {0};
+	MapChunk   *chunk;
+	int			i = block % MAP_CHUNK_PAGES;
+	uint32		old;
+
+	if (!ensure_chunk(slot, block))
+		return false;
+	chunk = chunk_of(slot, block);
+	old = pg_atomic_read_u32(&chunk->word[i]);
+	if (old & MAP_COLD)
+		pg_atomic_fetch_sub_u32(&slot->cold, 1);
+	put_facts(slot, &chunk->facts[i], &nothing);
+	pg_atomic_write_u64(&chunk->page_due[i], cold ? 0 : QUEUE_NO_DUE);
+	pg_atomic_write_u32(&chunk->word[i],
+						((old & ~MAP_FLAGS) + MAP_VERSION_1) |
+						(cold ? MAP_READY | MAP_COLD | MAP_STALE : 0));
+	if (cold)
+	{
+		pg_atomic_fetch_add_u32(&slot->cold, 1);
+		pg_atomic_write_u32(&chunk->stale, 1);
+		pg_atomic_write_u32(&slot->stale, 1);
+		lower(&chunk->due, 0);
+		lower(&slot->due, 0);
+		pg_atomic_fetch_add_u64(&chunk->bumps, 1);
+		pg_atomic_fetch_add_u64(&slot->bumps, 1);
+	}
+	return true;
+}
+
+/* Finds a slot that no segment uses.  Lock held. */
+static int
+free_slot_index(void)
+{
+	for (int i = 0; i < queue_shmem->max_slots; i++)
+		if (!queue_shmem->slots[i].in_use)
+			return i;
+	return -1;
+}
+
+/* Takes a slot for a segment, every page of which is cold.  Lock held. */
+static MapSlot *
+assign_slot(Relation rel, int32 queue_id, MapSlotKey *key)
+{
+	MapSlotEntry *entry;
+	MapSlot    *slot;
+	BlockNumber nblocks;
+	BlockNumber block;
+	int			index = free_slot_index();
+	bool		found;
+
+	if (index < 0)
+		return NULL;
+	entry = hash_search(queue_slot_hash, key, HASH_ENTER_NULL, &found);
+	if (entry == NULL)
+		return NULL;
+	Assert(!found);
+	entry->index = index;
+	slot = &queue_shmem->slots[index];
+
+	slot->dboid = key->dboid;
+	slot->relnumber = key->relnumber;
+	slot->relid = RelationGetRelid(rel);
+	slot->queue_id = queue_id;
+	slot->assigned_at = GetCurrentTimestamp();
+	slot->error_until = 0;
+	slot->drained_at = 0;
+	slot->nchunks = 0;
+	slot->ndeciders = 0;
+	slot->more_deciders = false;
+	pg_atomic_write_u32(&slot->npages, 0);
+	pg_atomic_write_u32(&slot->stale, 0);
+	pg_atomic_write_u32(&slot->cold, 0);
+	pg_atomic_write_u64(&slot->bumps, 0);
+	pg_atomic_write_u64(&slot->cleared, 0);
+	pg_atomic_write_u64(&slot->due, QUEUE_NO_DUE);
+	pg_atomic_write_u64(&slot->ready, 0);
+	pg_atomic_write_u64(&slot->delayed, 0);
+	pg_atomic_write_u64(&slot->leased, 0);
+	pg_atomic_write_u64(&slot->dead, 0);
+	pg_atomic_write_u64(&slot->bytes, 0);
+
+	nblocks = RelationGetNumberOfBlocks(rel);
+	for (block = 0; block < nblocks; block++)
+		if (!enter_page(slot, block, true))
+			break;
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->npages, block);
+	slot->in_use = true;
+	if ((uint32) index >= pg_atomic_read_u32(&queue_shmem->used_slots))
+		pg_atomic_write_u32(&queue_shmem->used_slots, index + 1);
+	return slot;
+}
+
+/*
+ * The slot of this database's file, or NULL.
+ */
+MapSlot *
+map_slot_find(RelFileNumber relnumber)
+{
+	MapSlotKey	key = {MyDatabaseId, relnumber};
+	MapSlotEntry *entry;
+	MapSlot    *slot = NULL;
+
+	LWLockAcquire(queue_shmem->lock, LW_SHARED);
+	entry = hash_search(queue_slot_hash, &key, HASH_FIND, NULL);
+	if (entry)
+		slot = &queue_shmem->slots[entry->index];
+	LWLockRelease(queue_shmem->lock);
+	return slot;
+}
+
+/*
+ * The slot of a segment that the caller has open and locked; NULL when there
+ * is none, and none is free or wanted.  Never assigns one during recovery:
+ * replay would make pages claimable behind the map's back.
+ */
+MapSlot *
+map_slot(Relation rel, int32 queue_id, bool assign)
+{
+	MapSlotKey	key = {MyDatabaseId, compat_rel_number(rel)};
+	MapSlotEntry *entry;
+	MapSlot    *slot = map_slot_find(key.relnumber);
+
+	if (slot != NULL || !assign || RecoveryInProgress())
+		return slot;
+
+	/* open the file now: nothing may fail below */
+	(void) RelationGetNumberOfBlocks(rel);
+	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
+	entry = hash_search(queue_slot_hash, &key, HASH_FIND, NULL);
+	if (entry)
+		slot = &queue_shmem->slots[entry->index];
+	else
+		slot = assign_slot(rel, queue_id, &key);
+	LWLockRelease(queue_shmem->lock);
+	return slot;
+}
+
+/* Does a remembered slot still belong to this file? */
+bool
+map_slot_valid(MapSlot *slot, RelFileNumber relnumber)
+{
+	return slot->in_use && slot->dboid == MyDatabaseId &&
+		slot->relnumber == relnumber;
+}
+
+/*
+ * Gives up a slot.  The caller holds an AccessExclusiveLock on the segment
+ * or knows that it is gone.
+ */
+void
+map_slot_forget(MapSlot *slot)
+{
+	MapSlotKey	key;
+
+	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
+	if (slot->in_use)
+	{
+		key.dboid = slot->dboid;
+		key.relnumber = slot->relnumber;
+		hash_search(queue_slot_hash, &key, HASH_REMOVE, NULL);
+		slot->in_use = false;
+		pg_atomic_write_u32(&slot->npages, 0);
+		while (slot->nchunks > 0)
+		{
+			int			index = slot->chunk[--slot->nchunks];
+
+			queue_shmem->chunks[index].next_free = queue_shmem->free_chunk;
+			queue_shmem->free_chunk = index;
+		}
+	}
+	LWLockRelease(queue_shmem->lock);
+}
+
+/*
+ * The caller made the file longer by count empty pages, holds its extension
+ * lock, and has not given the pages to anybody yet.
+ */
+void
+map_extended(MapSlot *slot, BlockNumber first, BlockNumber count)
+{
+	BlockNumber block;
+
+	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
+	/* somebody else extended before us: we do not know those pages */
+	for (block = pg_atomic_read_u32(&slot->npages); block < first; block++)
+		if (!enter_page(slot, block, true))
+			break;
+	if (block >= first)
+		for (block = first; block < first + count; block++)
+			if (!enter_page(slot, block, false))
+				break;
+	pg_write_barrier();
+	if (block > pg_atomic_read_u32(&slot->npages))
+		pg_atomic_write_u32(&slot->npages, block);
+	LWLockRelease(queue_shmem->lock);
+}
+
+/*
+ * False only if no page of the segment has anything to claim, or a deadline
+ * before the given time.  Pages behind the slot are the caller's business.
+ */
+bool
+map_maybe_ready(MapSlot *slot, TimestampTz due_before)
+{
+	return pg_atomic_read_u64(&slot->bumps) !=
+		pg_atomic_read_u64(&slot->cleared) ||
+		(TimestampTz) pg_atomic_read_u64(&slot->due) < due_before;
+}
+
+/*
+ * Starts a walk over the pages of a segment that are ready or stale, as
+ * wanted, or have a deadline before due_before.
+ */
+void
+map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
+			   int which, TimestampTz due_before)
+{
+	walk->slot = slot;
+	walk->next = 0;
+	walk->which = which;
+	walk->due_before = due_before;
+	walk->slot_clear = slot != NULL && (which & MAP_WALK_READY);
+	walk->chunk_clear = false;
+	walk->slot_bumps = slot ? pg_atomic_read_u64(&slot->bumps) : 0;
+	walk->chunk_bumps = 0;
+	if (slot != NULL && (which & MAP_WALK_STALE))
+		pg_atomic_exchange_u32(&slot->stale, 0);
+	pg_memory_barrier();
+
+	/* only now: a page added before the count of bumps was read is walked */
+	walk->npages = RelationGetNumberOfBlocks(rel);
+}
+
+/*
+ * Ends a walk early: what is stale behind it stays so.
+ */
+void
+map_walk_stop(MapWalk *walk)
+{
+	if (walk->slot != NULL && (walk->which & MAP_WALK_STALE))
+		pg_atomic_write_u32(&walk->slot->stale, 1);
+}
+
+/* Enters a chunk; false = nothing to look at in it */
+static bool
+walk_enter_chunk(MapWalk *walk, MapChunk *chunk)
+{
+	bool		stale = false;
+
+	walk->chunk_bumps = pg_atomic_read_u64(&chunk->bumps);
+	if (walk->which & MAP_WALK_STALE)
+		stale = pg_atomic_exchange_u32(&chunk->stale, 0) != 0;
+	pg_read_barrier();
+	walk->chunk_clear = (walk->which & MAP_WALK_READY) != 0;
+	return stale ||
+		(walk->chunk_clear &&
+		 walk->chunk_bumps != pg_atomic_read_u64(&chunk->cleared)) ||
+		(TimestampTz) pg_atomic_read_u64(&chunk->due) < walk->due_before;
+}
+
+/*
+ * The next page to look at, or InvalidBlockNumber.  Notes on the way which
+ * chunks, and at the end whether the whole slot, have nothing ready.
+ */
+BlockNumber
+map_walk_next(MapWalk *walk)
+{
+	while (walk->next < walk->npages)
+	{
+		BlockNumber block = walk->next;
+		int			i = block % MAP_CHUNK_PAGES;
+		MapChunk   *chunk;
+		uint32		word;
+
+		if (!covers(walk->slot, block))
+		{
+			walk->slot_clear = false;
+			walk->next++;
+			return block;
+		}
+
+		chunk = chunk_of(walk->slot, block);
+		if (i == 0 && !walk_enter_chunk(walk, chunk))
+		{
+			walk->next += MAP_CHUNK_PAGES;
+			continue;
+		}
+
+		word = pg_atomic_read_u32(&chunk->word[i]);
+		if (word & MAP_READY)
+			walk->chunk_clear = walk->slot_clear = false;
+		walk->next++;
+		if (walk->chunk_clear && i == MAP_CHUNK_PAGES - 1)
+			pg_atomic_write_u64(&chunk->cleared, walk->chunk_bumps);
+
+		if (((walk->which & MAP_WALK_READY) && (word & MAP_READY)) ||
+			((walk->which & MAP_WALK_STALE) && (word & MAP_STALE)) ||
+			(TimestampTz) pg_atomic_read_u64(&chunk->page_due[i]) <
+			walk->due_before)
+			return block;
+	}
+	if (walk->slot_clear)
+	{
+		pg_atomic_write_u64(&walk->slot->cleared, walk->slot_bumps);
+		walk->slot_clear = false;
+	}
+	return InvalidBlockNumber;
+}
+
+/*
+ * Remembers a page's word before its tuples are examined.
+ */
+void
+map_look_begin(MapLook *look, MapSlot *slot, BlockNumber block)
+{
+	look->slot = slot;
+	look->block = block;
+	look->covered = covers(slot, block);
+	if (look->covered)
+	{
+		look->word = pg_atomic_read_u32(&chunk_of(slot, block)->
+										word[block % MAP_CHUNK_PAGES]);
+		/* the word must be older than what we see on the page */
+		pg_memory_barrier();
+	}
+}
+
+/* Notes a transaction that decides about messages on a pending page */
+static void
+note_decider(MapSlot *slot, TransactionId xid, bool is_multi)
+{
+	SpinLockAcquire(&slot->deciders_mutex);
+	for (int i = 0; i < slot->ndeciders; i++)
+	{
+		if (slot->decider[i].xid == xid &&
+			slot->decider[i].is_multi == is_multi)
+		{
+			SpinLockRelease(&slot->deciders_mutex);
+			return;
+		}
+	}
+	if (slot->ndeciders < MAP_MAX_DECIDERS)
+	{
+		slot->decider[slot->ndeciders].xid = xid;
+		slot->decider[slot->ndeciders].is_multi = is_multi;
+		slot->ndeciders++;
+	}
+	else
+		slot->more_deciders = true;
+	SpinLockRelease(&slot->deciders_mutex);
+}
+
+/* Counts a page as bumped in the summaries */
+static void
+bump_summaries(MapSlot *slot, MapChunk *chunk)
+{
+	pg_atomic_fetch_add_u64(&chunk->bumps, 1);
+	pg_atomic_fetch_add_u64(&slot->bumps, 1);
+}
+
+/*
+ * Enters what a look found.  The caller holds the page's exclusive buffer
+ * lock since before map_look_begin().
+ */
+void
+map_looked(MapLook *look, const MapResult *result)
+{
+	MapSlot    *slot = look->slot;
+	MapChunk   *chunk;
+	int			i = look->block % MAP_CHUNK_PAGES;
+	uint32		old = look->word;
+	uint32		new;
+	bool		undecided = result->ndeciders > 0 || result->more_deciders;
+
+	if (!look->covered)
+		return;
+	chunk = chunk_of(slot, look->block);
+	put_facts(slot, &chunk->facts[i], &result->facts);
+	pg_atomic_write_u64(&chunk->page_due[i], (uint64) result->due);
+	if (result->due != QUEUE_NO_DUE)
+	{
+		lower(&chunk->due, result->due);
+		lower(&slot->due, result->due);
+	}
+
+	if (undecided)
+	{
+		new = old | MAP_PENDING;
+		if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
+		{
+			map_lower_due(slot, look->block, 0);
+			return;
+		}
+		old = new;
+		for (int d = 0; d < result->ndeciders; d++)
+			note_decider(slot, result->decider[d].xid,
+						 result->decider[d].is_multi);
+		if (result->more_deciders)
+		{
+			SpinLockAcquire(&slot->deciders_mutex);
+			slot->more_deciders = true;
+			SpinLockRelease(&slot->deciders_mutex);
+		}
+	}
+
+	new = (old & ~MAP_FLAGS) | (result->keep_ready ? MAP_READY : 0) |
+		(undecided ? MAP_PENDING : 0);
+	if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
+	{
+		map_lower_due(slot, look->block, 0);
+		return;
+	}
+	if (look->word & MAP_COLD)
+		pg_atomic_fetch_sub_u32(&slot->cold, 1);
+	if ((new & MAP_READY) && !(look->word & MAP_READY))
+		bump_summaries(slot, chunk);
+}
+
+/*
+ * Something on the page changed: it may be claimable now (ready), or become
+ * so at the time due, and its facts are out of date.  Callback.
+ */
+void
+map_bump(MapSlot *slot, BlockNumber block, bool ready, TimestampTz due)
+{
+	MapChunk   *chunk;
+	pg_atomic_uint32 *word;
+	uint32		old;
+
+	if (!covers(slot, block))
+		return;
+	if (due != QUEUE_NO_DUE)
+		map_lower_due(slot, block, due);
+	chunk = chunk_of(slot, block);
+	word = &chunk->word[block % MAP_CHUNK_PAGES];
+	old = pg_atomic_read_u32(word);
+	while (!pg_atomic_compare_exchange_u32(word, &old,
+										   (old + MAP_VERSION_1) | MAP_STALE |
+										   (ready ? MAP_READY : 0)))
+		;
+	if (ready)
+		bump_summaries(slot, chunk);
+	if (pg_atomic_read_u32(&chunk->stale) == 0)
+		pg_atomic_write_u32(&chunk->stale, 1);
+	if (pg_atomic_read_u32(&slot->stale) == 0)
+		pg_atomic_write_u32(&slot->stale, 1);
+}
+
+/*
+ * Did the last look find messages on the page?  True where nobody looked.
+ */
+bool
+map_page_has_messages(MapSlot *slot, BlockNumber block)
+{
+	MapChunk   *chunk;
+	MapFacts   *facts;
+	int			i = block % MAP_CHUNK_PAGES;
+
+	if (!covers(slot, block))
+		return true;
+	chunk = chunk_of(slot, block);
+	facts = &chunk->facts[i];
+	return (pg_atomic_read_u32(&chunk->word[i]) & MAP_FLAGS) != 0 ||
+		facts->ready + facts->delayed + facts->leased + facts->dead > 0;
+}
+
+/*
+ * A message on the page has this deadline.  Callback.
+ */
+void
+map_lower_due(MapSlot *slot, BlockNumber block, TimestampTz due)
+{
+	MapChunk   *chunk;
+
+	if (!covers(slot, block))
+		return;
+	chunk = chunk_of(slot, block);
+	lower(&chunk->page_due[block % MAP_CHUNK_PAGES], due);
+	lower(&chunk->due, due);
+	lower(&slot->due, due);
+}
+
+/*
+ * Raises the summaries of deadlines that have passed to what the pages say.
+ * A summary is set to "none" before what is below it is read, so that a
+ * deadline lowered meanwhile is either read or lowers the summary again.
+ * Only the worker calls this.
+ */
+void
+map_recompute_due(MapSlot *slot, TimestampTz now)
+{
+	int			nchunks = slot->nchunks;
+	TimestampTz slot_due = QUEUE_NO_DUE;
+
+	pg_atomic_exchange_u64(&slot->due, QUEUE_NO_DUE);
+	for (int c = 0; c < nchunks; c++)
+	{
+		MapChunk   *chunk = &queue_shmem->chunks[slot->chunk[c]];
+		TimestampTz due = (TimestampTz) pg_atomic_read_u64(&chunk->due);
+
+		if (due <= now)
+		{
+			pg_atomic_exchange_u64(&chunk->due, QUEUE_NO_DUE);
+			due = QUEUE_NO_DUE;
+			for (int i = 0; i < MAP_CHUNK_PAGES; i++)
+				due = Min(due, (TimestampTz)
+						  pg_atomic_read_u64(&chunk->page_due[i]));
+			lower(&chunk->due, due);
+		}
+		slot_due = Min(slot_due, due);
+	}
+	lower(&slot->due, slot_due);
+}
+
+/* Has the transaction, or every member of the multixact, ended? */
+static bool
+decider_ended(TransactionId xid, bool is_multi)
+{
+	if (is_multi)
+		return !MultiXactIdIsRunning((MultiXactId) xid, false);
+	return !TransactionIdIsInProgress(xid);
+}
+
+/* Turns every pending page of the slot ready; returns how many there were */
+static int
+release_pending(MapSlot *slot)
+{
+	BlockNumber npages = pg_atomic_read_u32(&slot->npages);
+	int			turned = 0;
+
+	for (BlockNumber block = 0; block < npages; block++)
+	{
+		MapChunk   *chunk = chunk_of(slot, block);
+		pg_atomic_uint32 *word = &chunk->word[block % MAP_CHUNK_PAGES];
+
+		if ((pg_atomic_read_u32(word) & MAP_PENDING) == 0)
+			continue;
+		pg_atomic_fetch_and_u32(word, ~MAP_PENDING);
+		map_bump(slot, block, true, QUEUE_NO_DUE);
+		turned++;
+	}
+	return turned;
+}
+
+/*
+ * Turns the pending pages of a slot ready when one of the transactions that
+ * were noted has ended.  With retry_all also when some could not be noted.
+ * Returns the number of pages turned.
+ */
+int
+map_resolve_pending(MapSlot *slot, bool retry_all)
+{
+	struct
+	{
+		TransactionId xid;
+		bool		is_multi;
+	}			decider[MAP_MAX_DECIDERS];
+	int			n;
+	int			turned = 0;
+	bool		release;
+
+	SpinLockAcquire(&slot->deciders_mutex);
+	n = slot->ndeciders;
+	memcpy(decider, slot->decider, n * sizeof(decider[0]));
+	release = retry_all && slot->more_deciders;
+	if (release)
+		slot->more_deciders = false;
+	SpinLockRelease(&slot->deciders_mutex);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!decider_ended(decider[i].xid, decider[i].is_multi))
+			continue;
+		release = true;
+		SpinLockAcquire(&slot->deciders_mutex);
+		for (int j = 0; j < slot->ndeciders; j++)
+		{
+			if (slot->decider[j].xid == decider[i].xid &&
+				slot->decider[j].is_multi == decider[i].is_multi)
+			{
+				slot->decider[j] = slot->decider[--slot->ndeciders];
+				break;
+			}
+		}
+		SpinLockRelease(&slot->deciders_mutex);
+	}
+	if (release)
+		turned = release_pending(slot);
+	return turned;
+}

@@ -1,0 +1,117 @@
+/*
+ * readymap.h
+ *	  The ready map: which heap pages may hold a message that can be claimed.
+ *
+ * See readymap.c for the invariants.
+ */
+#ifndef QUEUE_READYMAP_H
+#define QUEUE_READYMAP_H
+
+#include "utils/relcache.h"
+
+#include "shmem.h"
+
+/* A page's word: flags in the low bits, a version in the others */
+#define MAP_READY		0x01	/* may hold a claimable message */
+#define MAP_PENDING		0x02	/* a running transaction decides */
+#define MAP_STALE		0x04	/* facts are out of date */
+#define MAP_COLD		0x08	/* never looked at since the slot was made */
+#define MAP_FLAGS		0x0f
+#define MAP_VERSION_1	0x100
+
+/*
+ * What a look at a page saw before it began: hand it back to map_looked().
+ * covered is false for a page without a word, which is always looked at.
+ */
+typedef struct MapLook
+{
+	MapSlot    *slot;
+	BlockNumber block;
+	bool		covered;
+	uint32		word;
+} MapLook;
+
+/* What the look found */
+typedef struct MapResult
+{
+	MapFacts	facts;
+	TimestampTz due;			/* earliest deadline, QUEUE_NO_DUE = none */
+	bool		keep_ready;		/* something claimable is left */
+	int			ndeciders;		/* transactions that decide about others */
+	bool		more_deciders;
+	struct
+	{
+		TransactionId xid;
+		bool		is_multi;
+	}			decider[4];
+} MapResult;
+
+/* Where a walk over the pages to look at stands */
+typedef struct MapWalk
+{
+	MapSlot    *slot;			/* NULL: every page is looked at */
+	BlockNumber next;
+	BlockNumber npages;			/* of the file */
+	int			which;			/* flags below */
+	TimestampTz due_before;		/* also pages with a deadline before this */
+	bool		slot_clear;		/* met no ready page so far */
+	bool		chunk_clear;	/* the same since the chunk's first page */
+	uint64		slot_bumps;		/* when the walk began */
+	uint64		chunk_bumps;	/* when it entered the chunk */
+} MapWalk;
+
+/* Which pages a walk is about, beside those with a deadline */
+#define MAP_WALK_READY	0x01
+#define MAP_WALK_STALE	0x02
+
+/* What the map says about one page, for the views */
+typedef struct MapPage
+{
+	uint32		flags;
+	TimestampTz due;
+	MapFacts	facts;
+} MapPage;
+
+extern MapSlot *map_slot(Relation rel, int32 queue_id, bool assign);
+extern MapSlot *map_slot_find(RelFileNumber relnumber);
+extern bool map_slot_valid(MapSlot *slot, RelFileNumber relnumber);
+extern void map_slot_forget(MapSlot *slot);
+extern void map_extended(MapSlot *slot, BlockNumber first, BlockNumber count);
+
+extern bool map_maybe_ready(MapSlot *slot, TimestampTz due_before);
+extern void map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
+						   int which, TimestampTz due_before);
+extern BlockNumber map_walk_next(MapWalk *walk);
+extern void map_walk_stop(MapWalk *walk);
+
+extern void map_look_begin(MapLook *look, MapSlot *slot, BlockNumber block);
+extern void map_looked(MapLook *look, const MapResult *result);
+
+extern void map_bump(MapSlot *slot, BlockNumber block, bool ready,
+					 TimestampTz due);
+extern bool map_page_has_messages(MapSlot *slot, BlockNumber block);
+extern void map_lower_due(MapSlot *slot, BlockNumber block, TimestampTz due);
+extern void map_recompute_due(MapSlot *slot, TimestampTz now);
+extern int	map_resolve_pending(MapSlot *slot, bool retry_all);
+
+/*
+ * Copies what the map says about a page of a segment that the caller has
+ * locked; false when it has no word.  The facts are steady only under the
+ * page's buffer lock.
+ */
+static inline bool
+map_read_page(MapSlot *slot, BlockNumber block, MapPage *page)
+{
+	int			i = block % MAP_CHUNK_PAGES;
+	MapChunk   *chunk;
+
+	if (slot == NULL || block >= pg_atomic_read_u32(&slot->npages))
+		return false;
+	chunk = &queue_shmem->chunks[slot->chunk[block / MAP_CHUNK_PAGES]];
+	page->flags = pg_atomic_read_u32(&chunk->word[i]) & MAP_FLAGS;
+	page->due = (TimestampTz) pg_atomic_read_u64(&chunk->page_due[i]);
+	page->facts = chunk->facts[i];
+	return true;
+}
+
+#endif							/* QUEUE_READYMAP_H */

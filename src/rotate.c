@@ -1,0 +1,646 @@
+/*
+ * rotate.c
+ *	  Opens, drains, parks and truncates segments; for the worker.
+ *
+ * A segment is filled once, drained, and truncated.  Nothing is vacuumed.
+ * Owns the decisions when a chain needs a new segment, when an old one may be
+ * emptied, and the moving of stragglers to the parking chain.
+ *
+ * Invariants
+ *	- Sealed is final: no insert is made into a sealed segment.
+ *	- A segment is truncated when it is sealed, a walk found every tuple dead,
+ *	  no insert began since (slot->appends), and either no snapshot can see the
+ *	  newest of them or the grace is over: a dump that took its snapshot before
+ *	  an ack and reads the queue after it has the message or its result.
+ *	- A straggler is deleted first and copied as it was then; a consumer that
+ *	  holds its lease reaches it through the forwarding table.
+ *
+ * Locks: never waits for one.  AccessExclusiveLock on a segment and its TOAST
+ * table is asked for only when nobody is in the way, since a failed try costs
+ * an xid and a WAL record.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/multixact.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_type.h"
+#include "catalog/storage.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+
+#include "admin.h"
+#include "append.h"
+#include "guc.h"
+#include "look.h"
+#include "page.h"
+#include "readymap.h"
+#include "rotate.h"
+#include "txn.h"
+
+/* A small queue's segment is closed at this size when it is mostly drained */
+#define SMALL_SEGMENT_BYTES (1024 * 1024)
+
+/* No segment that fits its size is closed sooner than this after the last */
+#define LEAST_AGE_USECS		(5 * USECS_PER_SEC)
+
+/* A segment is mostly drained when less than one in this many bytes lives */
+#define MOSTLY_DRAINED		8
+
+/* Messages moved in one transaction */
+#define PARK_BATCH			10000
+
+/* Bytes on disk of a segment, with what it keeps out of line */
+static int64
+segment_bytes(Relation rel)
+{
+	int64		blocks = RelationGetNumberOfBlocks(rel);
+
+	if (OidIsValid(rel->rd_rel->reltoastrelid))
+	{
+		Relation	toast = try_relation_open(rel->rd_rel->reltoastrelid,
+											  AccessShareLock);
+
+		if (toast != NULL)
+		{
+			blocks += RelationGetNumberOfBlocks(toast);
+			relation_close(toast, AccessShareLock);
+		}
+	}
+	return blocks * BLCKSZ;
+}
+
+static int64
+live_messages(MapSlot *slot)
+{
+	return pg_atomic_read_u64(&slot->ready) +
+		pg_atomic_read_u64(&slot->delayed) +
+		pg_atomic_read_u64(&slot->leased) + pg_atomic_read_u64(&slot->dead);
+}
+
+/* Are the facts of all pages known and up to date? */
+static bool
+facts_known(MapSlot *slot)
+{
+	return pg_atomic_read_u32(&slot->cold) == 0 &&
+		pg_atomic_read_u32(&slot->stale) == 0 && slot->ndeciders == 0 &&
+		!slot->more_deciders;
+}
+
+/*
+ * Should the open segment be closed and a new one opened?
+ */
+bool
+rotate_wants_segment(Queue *q, QueueSegment *seg)
+{
+	MapSlot    *slot = catalog_slot(q, seg);
+	Relation	rel;
+	int64		bytes;
+
+	if (seg->state != SEGMENT_OPEN || !seg->adopted)
+		return false;
+	rel = catalog_open_segment(q, seg, false);
+	if (rel == NULL)
+		return false;
+	bytes = segment_bytes(rel);
+	relation_close(rel, RowExclusiveLock);
+	if (bytes >= (int64) queue_segment_size * 1024)
+		return true;
+	return bytes >= SMALL_SEGMENT_BYTES && slot != NULL && facts_known(slot) &&
+		(int64) pg_atomic_read_u64(&slot->bytes) < bytes / MOSTLY_DRAINED &&
+		GetCurrentTimestamp() - slot->assigned_at > LEAST_AGE_USECS;
+}
+
+/* Takes the leases of a restored page away, without a failure */
+static void
+clear_leases(Relation rel, MapSlot *slot, BlockNumber block)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	PageLook	look;
+	PageWrite	write = {0};
+	HeapTupleData tup;
+	TimestampTz now = GetCurrentTimestamp();
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	look_begin(&look, rel, slot, buffer);
+	while (look_next(&look, &tup))
+	{
+		MessageHead *head = message_head(tup.t_data);
+
+		if (head->lease != 0)
+		{
+			if (write.state == NULL)
+				page_write_begin(&write, rel, buffer);
+			head = page_write_head(&write, look.offset);
+			head->lease = 0;
+			head->holder = 0;
+			head->visible_at = Min(head->visible_at, now);
+		}
+		look_count(&look, head, tup.t_len, now);
+	}
+	if (write.state != NULL)
+		page_write_end(&write);
+	look_end(&look);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Takes over a segment whose file is not the one its row was written for:
+ * after a restore, its leases are those of another server and are cleared.
+ * Returns false when it must be tried again.
+ */
+bool
+rotate_adopt(Queue *q, QueueSegment *seg)
+{
+	int32		id = q->id;
+	int32		life = seg->life;
+
+	if (seg->restored)
+	{
+		Relation	rel = catalog_open_segment(q, seg, false);
+		BlockNumber nblocks;
+
+		if (rel == NULL)
+			return false;
+		nblocks = RelationGetNumberOfBlocks(rel);
+		for (BlockNumber block = 0; block < nblocks; block++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			clear_leases(rel, seg->slot, block);
+		}
+		relation_close(rel, RowExclusiveLock);
+	}
+	return admin_adopt_segment(id, life);
+}
+
+/* Is every tuple of the page dead?  Notes the newest deleter. */
+static bool
+page_is_drained(Relation rel, BlockNumber block, TransactionId *newest)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	Page		page = BufferGetPage(buffer);
+	OffsetNumber max;
+	bool		drained = true;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
+	for (OffsetNumber offset = 1; drained && offset <= max; offset++)
+	{
+		HeapTupleData tup;
+		MessageDecider decider;
+		TransactionId xmax;
+
+		if (!ItemIdIsNormal(PageGetItemId(page, offset)))
+			continue;
+		drained = page_message_status(page, offset, rel, buffer, &tup,
+									  &decider) == MESSAGE_GONE;
+		if (!drained || (tup.t_data->t_infomask & HEAP_XMAX_INVALID))
+			continue;
+		xmax = HeapTupleHeaderGetUpdateXid(tup.t_data);
+		if (TransactionIdIsNormal(xmax) &&
+			(!TransactionIdIsValid(*newest) ||
+			 TransactionIdFollows(xmax, *newest)))
+			*newest = xmax;
+	}
+	UnlockReleaseBuffer(buffer);
+	return drained;
+}
+
+/* Walks over the whole segment; notes what was found in the slot */
+static void
+verify_drained(Relation rel, MapSlot *slot)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	TransactionId newest = InvalidTransactionId;
+	uint32		appends = pg_atomic_read_u32(&slot->appends);
+
+	pg_memory_barrier();
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!page_is_drained(rel, block, &newest))
+			return;
+	}
+	slot->drained_appends = appends;
+	slot->newest_deleter = newest;
+	slot->drained_at = GetCurrentTimestamp();
+}
+
+/*
+ * Is the sealed segment drained, and nobody can want to read what was in it?
+ */
+bool
+rotate_drained(Queue *q, QueueSegment *seg)
+{
+	MapSlot    *slot;
+	Relation	rel;
+	TransactionId horizon;
+
+	if (seg->state != SEGMENT_SEALED || !seg->adopted)
+		return false;
+	rel = catalog_open_segment(q, seg, false);
+	if (rel == NULL)
+		return false;
+	slot = seg->slot;
+	if (slot == NULL || !facts_known(slot) || live_messages(slot) > 0)
+	{
+		relation_close(rel, RowExclusiveLock);
+		return false;
+	}
+	if (slot->drained_at == 0 ||
+		slot->drained_appends != pg_atomic_read_u32(&slot->appends))
+	{
+		slot->drained_at = 0;
+		verify_drained(rel, slot);
+	}
+	horizon = GetOldestNonRemovableTransactionId(rel);
+	relation_close(rel, RowExclusiveLock);
+
+	if (slot->drained_at == 0)
+		return false;
+	if (!TransactionIdIsValid(slot->newest_deleter) ||
+		TransactionIdPrecedes(slot->newest_deleter, horizon))
+		return true;
+	return queue_truncate_grace >= 0 &&
+		GetCurrentTimestamp() - slot->drained_at >
+		(int64) queue_truncate_grace * USECS_PER_SEC;
+}
+
+/* Would an AccessExclusiveLock have to wait? */
+static bool
+somebody_in_the_way(Oid relid)
+{
+	LOCKTAG		tag;
+	int			count;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	(void) GetLockConflicts(&tag, AccessExclusiveLock, &count);
+	return count > 0;
+}
+
+/* Locks a segment, its TOAST table and that one's indexes, or nothing */
+static bool
+lock_for_truncation(Oid relid, Relation *rel, List **toast)
+{
+	List	   *wanted = NIL;
+	ListCell   *lc;
+	Relation	probe = try_relation_open(relid, AccessShareLock);
+
+	if (probe == NULL)
+		return false;
+	wanted = list_make1_oid(relid);
+	if (OidIsValid(probe->rd_rel->reltoastrelid))
+	{
+		Relation	toastrel = try_relation_open(probe->rd_rel->reltoastrelid,
+												 AccessShareLock);
+
+		if (toastrel != NULL)
+		{
+			wanted = lappend_oid(wanted, RelationGetRelid(toastrel));
+			wanted = list_concat(wanted, RelationGetIndexList(toastrel));
+			relation_close(toastrel, AccessShareLock);
+		}
+	}
+	relation_close(probe, AccessShareLock);
+
+	foreach(lc, wanted)
+		if (somebody_in_the_way(lfirst_oid(lc)))
+			return false;
+	foreach(lc, wanted)
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessExclusiveLock))
+			return false;		/* the end of the transaction unlocks */
+	*rel = try_relation_open(relid, NoLock);
+	*toast = list_copy_tail(wanted, 1);
+	return *rel != NULL;
+}
+
+/* Bytes in the first of a list of relations, the TOAST table */
+static BlockNumber
+toast_blocks(List *toast)
+{
+	Relation	rel;
+	BlockNumber nblocks;
+
+	if (toast == NIL)
+		return 0;
+	rel = relation_open(linitial_oid(toast), NoLock);
+	nblocks = RelationGetNumberOfBlocks(rel);
+	relation_close(rel, NoLock);
+	return nblocks;
+}
+
+/*
+ * Gives the segment and its TOAST table new, empty files.  In place is
+ * cheaper and writes no catalog row, but would leave the TOAST index broken if
+ * the server crashed in between.
+ */
+static void
+new_files(Relation rel)
+{
+	ReindexParams params = {0};
+	Oid			relid = RelationGetRelid(rel);
+	Relation	toast;
+
+	compat_set_new_file(rel);
+	toast = relation_open(rel->rd_rel->reltoastrelid, NoLock);
+	compat_set_new_file(toast);
+	relation_close(toast, NoLock);
+	relation_close(rel, NoLock);
+	compat_reindex(relid, REINDEX_REL_PROCESS_TOAST, &params);
+}
+
+/* Marks the segment as free, under its present file */
+static void
+mark_free(int32 queue_id, int32 life)
+{
+	AdminContext ctx;
+	Oid			types[] = {INT4OID, INT4OID};
+	Datum		values[] = {Int32GetDatum(queue_id), Int32GetDatum(life)};
+
+	CommandCounterIncrement();
+	admin_enter(&ctx, true);
+	admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s SET state = 'f', "
+				"relfilenode = pg_catalog.pg_relation_filenode(s.relation) "
+				"WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
+				"AND s.life OPERATOR(pg_catalog.=) $2",
+				lengthof(types), types, values, NULL);
+	admin_leave(&ctx);
+}
+
+/*
+ * Truncates a segment that rotate_drained() named, in the current
+ * transaction, which must end soon.  Returns false when somebody is in the
+ * way, or used the segment meanwhile.
+ */
+bool
+rotate_truncate(Queue *q, QueueSegment *seg)
+{
+	int32		id = q->id;
+	int32		life = seg->life;
+	Oid			parent = q->relid;
+	MapSlot    *slot = seg->slot;
+	Relation	rel;
+	List	   *toast;
+
+	if (!lock_for_truncation(seg->relid, &rel, &toast))
+		return false;
+	if (compat_rel_number(rel) != seg->relnumber ||
+		!map_slot_valid(slot, seg->relnumber) ||
+		slot->drained_appends != pg_atomic_read_u32(&slot->appends))
+	{
+		relation_close(rel, NoLock);
+		return false;
+	}
+
+	map_slot_forget(slot);
+	if (toast_blocks(toast) > 0)
+		new_files(rel);
+	else
+	{
+		RelationTruncate(rel, 0);
+		relation_close(rel, NoLock);
+	}
+	mark_free(id, life);
+	CacheInvalidateRelcacheByRelid(parent);
+	return true;
+}
+
+/*
+ * Do a few messages that are not ready keep the segment from being drained?
+ */
+bool
+rotate_wants_parking(Queue *q, QueueSegment *seg)
+{
+	MapSlot    *slot = catalog_slot(q, seg);
+	uint64		size;
+
+	if (seg->state != SEGMENT_SEALED || !seg->adopted || slot == NULL ||
+		!facts_known(slot))
+		return false;
+	if (live_messages(slot) == 0 || pg_atomic_read_u64(&slot->ready) > 0)
+		return false;
+	size = (uint64) pg_atomic_read_u32(&slot->npages) * BLCKSZ;
+	return pg_atomic_read_u64(&slot->bytes) < size / MOSTLY_DRAINED;
+}
+
+/* The stragglers of one segment on their way to another */
+typedef struct Move
+{
+	Queue	   *q;
+	QueueSegment *seg;
+	Relation	rel;
+	int			n;
+	HeapTuple	tuple[PARK_BATCH];
+	int64		receipt[PARK_BATCH];	/* before the move, 0 = not leased */
+	TimestampTz due;
+} Move;
+
+/* Deletes the live messages of a page and keeps their copies */
+static void
+take_stragglers(Move *m, BlockNumber block)
+{
+	Buffer		buffer = ReadBuffer(m->rel, block);
+	Buffer		vmbuffer = InvalidBuffer;
+	OffsetNumber offsets[RECEIPT_MAX_OFFSET];
+	TransactionId xid = GetCurrentTransactionId();
+	int			before = m->n;
+
+	txn_reserve_pages(1);
+	if (PageIsAllVisible(BufferGetPage(buffer)))
+		visibilitymap_pin(m->rel, block, &vmbuffer);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	for (OffsetNumber offset = 1;
+		 !PageIsNew(BufferGetPage(buffer)) && m->n < PARK_BATCH &&
+		 offset <= PageGetMaxOffsetNumber(BufferGetPage(buffer)); offset++)
+	{
+		HeapTupleData tup;
+		MessageDecider decider;
+		MessageHead *head;
+
+		if (!layout_item_is_message(BufferGetPage(buffer), offset) ||
+			page_message_status(BufferGetPage(buffer), offset, m->rel, buffer,
+								&tup, &decider) != MESSAGE_LIVE)
+			continue;
+		head = message_head(tup.t_data);
+		m->tuple[m->n] = heap_copytuple(&tup);
+		m->receipt[m->n] = head->lease == 0 ? 0 :
+			receipt_encode(m->seg->life, block, offset, head->lease);
+		m->due = Min(m->due, head->visible_at);
+		offsets[m->n++ - before] = offset;
+	}
+	/* an all-visible page that we did not expect waits for the next turn */
+	if (page_delete(m->rel, buffer, offsets, m->n - before, xid,
+					GetCurrentCommandId(true), vmbuffer))
+		txn_note_page(TXN_REMOVED, m->q->shared, m->seg->slot, block,
+					  m->n - before, 0);
+	else
+		m->n = before;
+	UnlockReleaseBuffer(buffer);
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+}
+
+/* Lets receipts from before the move reach the messages */
+static void
+forward_receipts(Move *m, int32 queue_id, int32 life)
+{
+	AdminContext ctx;
+	Oid			types[] = {INT4OID, INT8OID, INT8OID};
+	Datum		values[lengthof(types)];
+
+	admin_enter(&ctx, true);
+	for (int i = 0; i < m->n; i++)
+	{
+		ItemPointer tid = &m->tuple[i]->t_self;
+		int64		moved_to;
+
+		if (m->receipt[i] == 0)
+			continue;
+		moved_to = receipt_encode(life, ItemPointerGetBlockNumber(tid),
+								  ItemPointerGetOffsetNumber(tid),
+								  message_head(m->tuple[i]->t_data)->lease);
+		values[0] = Int32GetDatum(queue_id);
+		values[1] = Int64GetDatum(m->receipt[i]);
+		values[2] = Int64GetDatum(moved_to);
+		admin_query("UPDATE " QUEUE_SCHEMA ".forwarding f SET moved_to = $3 "
+					"WHERE f.queue_id OPERATOR(pg_catalog.=) $1 "
+					"AND f.moved_to OPERATOR(pg_catalog.=) $2",
+					lengthof(types), types, values, NULL);
+		admin_query("INSERT INTO " QUEUE_SCHEMA ".forwarding "
+					"(queue_id, receipt, moved_to) VALUES ($1, $2, $3) "
+					"ON CONFLICT (queue_id, receipt) "
+					"DO UPDATE SET moved_to = EXCLUDED.moved_to",
+					lengthof(types), types, values, NULL);
+	}
+	admin_leave(&ctx);
+}
+
+/*
+ * Moves the live messages of a sealed segment to the parking chain, up to a
+ * batch, in the current transaction.  Returns how many were moved.
+ */
+int64
+rotate_park(Queue *q, QueueSegment *seg)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "queue parking",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Move	   *m = palloc0(sizeof(Move));
+	int32		id = q->id;
+	int32		life;
+	int64		moved;
+	BlockNumber nblocks;
+
+	m->q = q;
+	m->seg = seg;
+	m->due = QUEUE_NO_DUE;
+	m->rel = catalog_open_segment(q, seg, false);
+	if (m->rel == NULL)
+	{
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(context);
+		return 0;
+	}
+	nblocks = RelationGetNumberOfBlocks(m->rel);
+	for (BlockNumber block = 0; block < nblocks && m->n < PARK_BATCH; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (map_page_has_messages(seg->slot, block))
+			take_stragglers(m, block);
+	}
+	relation_close(m->rel, NoLock);
+
+	moved = m->n;
+	if (moved > 0)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		life = append_messages(q, QUEUE_PARKING_CHAIN, TXN_MOVED_IN, m->tuple,
+							   m->n, m->due);
+		forward_receipts(m, id, life);
+		PopActiveSnapshot();
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return moved;
+}
+
+/* Does the receipt still name a lease? */
+static bool
+lease_exists(Queue *q, int64 receipt)
+{
+	Receipt		r = receipt_decode(receipt);
+	QueueSegment *seg = catalog_segment_by_life(q, r.life);
+	Relation	rel;
+	bool		exists = false;
+
+	if (seg == NULL)
+		return false;
+	rel = catalog_open_segment(q, seg, false);
+	if (rel == NULL)
+		return true;			/* cannot tell now */
+	if (r.block < RelationGetNumberOfBlocks(rel))
+	{
+		Buffer		buffer = ReadBuffer(rel, r.block);
+		Page		page = BufferGetPage(buffer);
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (!PageIsNew(page) && layout_item_is_message(page, r.offset))
+		{
+			HeapTupleData tup;
+			MessageDecider decider;
+
+			exists = page_message_status(page, r.offset, rel, buffer, &tup,
+										 &decider) != MESSAGE_GONE &&
+				message_head(tup.t_data)->lease == r.token;
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+	relation_close(rel, RowExclusiveLock);
+	return exists;
+}
+
+/*
+ * Deletes the forwarding rows whose leases have ended.
+ */
+void
+rotate_forget_forwarding(Queue *q)
+{
+	AdminContext ctx;
+	Oid			types[] = {INT4OID, INT8OID};
+	Datum		values[lengthof(types)];
+	uint64		n;
+	int64	   *receipts;
+	bool		isnull;
+
+	values[0] = Int32GetDatum(q->id);
+	admin_enter(&ctx, true);
+	n = admin_query_id("SELECT DISTINCT f.moved_to "
+					   "FROM " QUEUE_SCHEMA ".forwarding f "
+					   "WHERE f.queue_id OPERATOR(pg_catalog.=) $1", q->id);
+	receipts = palloc(n * sizeof(int64) + 1);
+	for (uint64 i = 0; i < n; i++)
+		receipts[i] = DatumGetInt64(admin_result(i, 1, &isnull));
+	for (uint64 i = 0; i < n && q->valid; i++)
+	{
+		if (lease_exists(q, receipts[i]))
+			continue;
+		values[1] = Int64GetDatum(receipts[i]);
+		admin_query("DELETE FROM " QUEUE_SCHEMA ".forwarding f "
+					"WHERE f.queue_id OPERATOR(pg_catalog.=) $1 "
+					"AND f.moved_to OPERATOR(pg_catalog.=) $2",
+					lengthof(types), types, values, NULL);
+	}
+	admin_leave(&ctx);
+}

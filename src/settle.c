@@ -1,0 +1,474 @@
+/*
+ * settle.c
+ *	  What a consumer, or the worker for him, does with a lease.
+ *
+ * A receipt is believed only under the exclusive lock of the page that it
+ * names, in the same lock cycle as the write: the item is a message, live,
+ * and carries the receipt's token.  Anything else is a stale receipt, which
+ * is no error.
+ *
+ * ack deletes in the caller's transaction.  nack, release, reject and extend
+ * are written in place: they take effect at once and are not undone by a
+ * rollback, like the lease that they change.
+ *
+ * A message whose row somebody else has locked or is deleting is waited for,
+ * with no buffer lock held, and looked at again: the outcome decides.
+ *
+ * Locks: RowExclusiveLock on the segment, kept to the end of the transaction
+ * after an ack; one exclusive buffer lock at a time.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/multixact.h"
+#include "access/relation.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "access/visibilitymap.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "claim.h"
+#include "page.h"
+#include "readymap.h"
+#include "settle.h"
+#include "txn.h"
+#include "waiters.h"
+
+/* One call's work */
+typedef struct Settle
+{
+	Queue	   *q;
+	SettleKind	kind;
+	int64		delay;			/* microseconds, or SETTLE_DEFAULT_DELAY */
+	TimestampTz now;
+	int			done;
+	int			nstale;			/* receipts that fitted nothing */
+	int64	   *stale;
+} Settle;
+
+/* What was decided about the receipts of one page */
+typedef struct PageSettle
+{
+	int			nmatches;
+	OffsetNumber offset[RECEIPT_MAX_OFFSET];
+	bool		must_wait;		/* for decider, about the message at self */
+	MessageDecider decider;
+	ItemPointerData self;
+} PageSettle;
+
+/* Waits for the transaction that decides about a message */
+static void
+wait_for_decider(Relation rel, PageSettle *ps)
+{
+	MultiXactMember *members;
+	int			n;
+
+	if (!ps->decider.is_multi)
+	{
+		XactLockTableWait(ps->decider.xid, rel, &ps->self, XLTW_Delete);
+		return;
+	}
+	n = GetMultiXactIdMembers(ps->decider.xid, &members, false, false);
+	for (int i = 0; i < n; i++)
+		if (!TransactionIdIsCurrentTransactionId(members[i].xid))
+			XactLockTableWait(members[i].xid, rel, &ps->self, XLTW_Delete);
+}
+
+/*
+ * Finds out which receipts of a page fit.  Those that do not go to the list
+ * of stale ones.  Stops at the first that must be waited for.
+ */
+static void
+match_page(Settle *s, Relation rel, Buffer buffer, const int64 *receipts,
+		   int n, PageSettle *ps)
+{
+	Page		page = BufferGetPage(buffer);
+	int			nstale = s->nstale;
+
+	ps->nmatches = 0;
+	ps->must_wait = false;
+	for (int i = 0; i < n; i++)
+	{
+		Receipt		r = receipt_decode(receipts[i]);
+		HeapTupleData tup;
+		MessageStatus status = MESSAGE_GONE;
+
+		if (!PageIsNew(page) && layout_item_is_message(page, r.offset))
+			status = page_message_status(page, r.offset, rel, buffer, &tup,
+										 &ps->decider);
+		if (status != MESSAGE_GONE &&
+			(r.token == 0 || message_head(tup.t_data)->lease != r.token))
+			status = MESSAGE_GONE;
+		if (status == MESSAGE_UNDECIDED &&
+			!ps->decider.is_multi &&
+			TransactionIdIsCurrentTransactionId(ps->decider.xid))
+			status = MESSAGE_GONE;	/* our own ack came first */
+		if (status == MESSAGE_UNDECIDED)
+		{
+			ps->must_wait = true;
+			ps->self = tup.t_self;
+			s->nstale = nstale;
+			return;
+		}
+		if (status == MESSAGE_LIVE)
+			ps->offset[ps->nmatches++] = r.offset;
+		else
+			s->stale[s->nstale++] = receipts[i];
+	}
+}
+
+/* Changes one message's fixed part in place */
+static void
+change_head(Settle *s, MessageHead *head)
+{
+	int64		delay = Max(s->delay, 0);
+	bool		dead;
+
+	switch (s->kind)
+	{
+		case SETTLE_EXTEND:
+			head->visible_at = timestamp_plus(s->now, delay);
+			return;
+		case SETTLE_RELEASE:
+			head->visible_at = timestamp_plus(s->now, delay);
+			break;
+		case SETTLE_NACK:
+			dead = claim_over_limit(s->q, head->failures);
+			head->failures++;
+			if (s->delay < 0)
+				delay = claim_retry_delay(s->q, head->failures);
+			head->visible_at = dead ? DT_NOEND :
+				timestamp_plus(s->now, delay);
+			break;
+		case SETTLE_REJECT:
+			head->visible_at = DT_NOEND;
+			break;
+		case SETTLE_ACK:
+			Assert(false);
+	}
+	head->lease = 0;
+	head->holder = 0;
+}
+
+/* Writes the changes of a page, and tells the map what becomes of it */
+static void
+write_page(Settle *s, Relation rel, MapSlot *slot, Buffer buffer,
+		   PageSettle *ps)
+{
+	QueueShared *qs = s->q->shared;
+	PageWrite	write;
+	TimestampTz due = QUEUE_NO_DUE;
+	int			ready = 0;
+	int			dead = 0;
+
+	page_write_begin(&write, rel, buffer);
+	for (int i = 0; i < ps->nmatches; i++)
+	{
+		MessageHead *head = page_write_head(&write, ps->offset[i]);
+
+		change_head(s, head);
+		if (MESSAGE_IS_DEAD(head))
+			dead++;
+		else if (head->visible_at <= s->now)
+			ready++;
+		else
+			due = Min(due, head->visible_at);
+	}
+	page_write_end(&write);
+
+	map_bump(slot, BufferGetBlockNumber(buffer), ready > 0, due);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+
+	waiters_wake(qs, ready);
+	if (due != QUEUE_NO_DUE)
+		shmem_wake_worker_before(due);
+	queue_count(qs, COUNT_DEAD_LETTERED, dead);
+	if (s->kind == SETTLE_NACK)
+		queue_count(qs, COUNT_NACKED, ps->nmatches);
+}
+
+/*
+ * Settles the receipts, all of one page of an open segment.
+ */
+static void
+settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
+			const int64 *receipts, int n)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	Buffer		vmbuffer = InvalidBuffer;
+	PageSettle	ps;
+	bool		finished = false;
+
+	while (!finished)
+	{
+		if (s->kind == SETTLE_ACK)
+			(void) GetCurrentTransactionId();	/* not under a buffer lock */
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		match_page(s, rel, buffer, receipts, n, &ps);
+		if (ps.must_wait)
+		{
+			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+			wait_for_decider(rel, &ps);
+			continue;
+		}
+		if (ps.nmatches == 0)
+		{
+			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+			break;
+		}
+		if (s->kind != SETTLE_ACK)
+		{
+			write_page(s, rel, seg->slot, buffer, &ps);
+			break;
+		}
+
+		txn_reserve_pages(1);
+		finished = page_delete(rel, buffer, ps.offset, ps.nmatches,
+							   GetCurrentTransactionId(),
+							   GetCurrentCommandId(true), vmbuffer);
+		if (finished)
+			txn_note_page(TXN_ACKED, s->q->shared, seg->slot, block,
+						  ps.nmatches, 0);
+		else
+			s->nstale -= n - ps.nmatches;
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		if (!finished)
+			visibilitymap_pin(rel, block, &vmbuffer);
+	}
+	s->done += ps.nmatches;
+	ReleaseBuffer(buffer);
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
+}
+
+/*
+ * Opens the segment that a receipt names and settles the receipts of one of
+ * its pages.
+ */
+static void
+settle_group(Settle *s, const int64 *receipts, int n)
+{
+	Receipt		first = receipt_decode(receipts[0]);
+	QueueSegment *seg;
+	Relation	rel;
+
+	for (;;)
+	{
+		seg = catalog_segment_by_life(s->q, first.life);
+		if (seg == NULL)
+			break;
+		rel = catalog_open_segment(s->q, seg, true);
+		if (rel != NULL)
+		{
+			int			before = s->done;
+
+			if (first.block < RelationGetNumberOfBlocks(rel))
+				settle_page(s, seg, rel, first.block, receipts, n);
+			else
+				seg = NULL;
+			relation_close(rel, s->done > before && s->kind == SETTLE_ACK ?
+						   NoLock : RowExclusiveLock);
+			break;
+		}
+		s->q = catalog_queue_reload(s->q);
+	}
+	if (seg == NULL)
+		for (int i = 0; i < n; i++)
+			s->stale[s->nstale++] = receipts[i];
+}
+
+/* Order of receipts: by segment and page */
+static int
+compare_receipts(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Settles sorted, distinct receipts, page by page */
+static void
+settle_sorted(Settle *s, const int64 *receipts, int n)
+{
+	const int	shift = RECEIPT_OFFSET_BITS + RECEIPT_TOKEN_BITS;
+
+	for (int i = 0; i < n;)
+	{
+		uint64		page = (uint64) receipts[i] >> shift;
+		int			count = 1;
+
+		while (i + count < n && count < RECEIPT_MAX_OFFSET &&
+			   (uint64) receipts[i + count] >> shift == page)
+			count++;
+		CHECK_FOR_INTERRUPTS();
+		settle_group(s, receipts + i, count);
+		i += count;
+	}
+}
+
+/*
+ * Where a leased message was moved to, by the receipt from before the move;
+ * 0 = nowhere.
+ */
+static int64
+forwarded_receipt(Queue *q, int64 receipt)
+{
+	Oid			schema = get_namespace_oid("queue", false);
+	Relation	rel = table_open(get_relname_relid("forwarding", schema),
+								 AccessShareLock);
+	ScanKeyData skey[2];
+	SysScanDesc scan;
+	HeapTuple	tup;
+	int64		result = 0;
+
+	ScanKeyInit(&skey[0], Anum_forwarding_queue_id, BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(q->id));
+	ScanKeyInit(&skey[1], Anum_forwarding_receipt, BTEqualStrategyNumber,
+				F_INT8EQ, Int64GetDatum(receipt));
+	scan = systable_beginscan(rel,
+							  get_relname_relid("forwarding_pkey", schema),
+							  true, NULL, 2, skey);
+	tup = systable_getnext(scan);
+	if (HeapTupleIsValid(tup))
+	{
+		bool		isnull;
+
+		result = DatumGetInt64(heap_getattr(tup, Anum_forwarding_moved_to,
+											RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* Counts the processing time of what is acked, where it is known */
+static void
+count_processing_time(Queue *q, const int64 *receipts, int n, TimestampTz now)
+{
+	for (int i = 0; i < n; i++)
+	{
+		TimestampTz at = claim_time_of(receipts[i]);
+
+		if (at != 0)
+			histogram_add(&q->shared->processing_time, now - at);
+	}
+}
+
+/*
+ * Settles receipts, which may be repeated, stale or forged.  Returns how many
+ * leases were settled.
+ */
+int
+settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
+				int64 delay)
+{
+	Settle		s = {0};
+	int64	   *sorted;
+	int			distinct = 0;
+
+	if (n == 0)
+		return 0;
+	sorted = palloc(n * sizeof(int64));
+	memcpy(sorted, receipts, n * sizeof(int64));
+	qsort(sorted, n, sizeof(int64), compare_receipts);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || sorted[i] != sorted[i - 1])
+			sorted[distinct++] = sorted[i];
+
+	s.q = q;
+	s.kind = kind;
+	s.delay = delay;
+	s.now = GetCurrentTimestamp();
+	s.stale = palloc(distinct * sizeof(int64));
+	settle_sorted(&s, sorted, distinct);
+
+	if (s.nstale > 0)
+	{
+		int64	   *stale = s.stale;
+		int			nstale = s.nstale;
+		int			nmoved = 0;
+
+		for (int i = 0; i < nstale; i++)
+		{
+			int64		moved = forwarded_receipt(s.q, stale[i]);
+
+			if (moved != 0)
+				sorted[nmoved++] = moved;
+		}
+		s.stale = palloc(distinct * sizeof(int64));
+		s.nstale = 0;
+		qsort(sorted, nmoved, sizeof(int64), compare_receipts);
+		settle_sorted(&s, sorted, nmoved);
+		queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
+	}
+	if (kind == SETTLE_ACK)
+		count_processing_time(s.q, receipts, n, s.now);
+	return s.done;
+}
+
+/* The message of an aborted claim, if it is as the claim left it */
+static bool
+is_aborted_claim(const AbortedClaim *claim, const Receipt *r,
+				 const MessageHead *head, TimestampTz now)
+{
+	if (head->id != claim->message_id)
+		return false;
+	if (claim->popped)
+		return head->visible_at <= now;
+	return head->lease == r->token;
+}
+
+/*
+ * The transaction that claimed a message was rolled back: counts a failure
+ * and gives the message back after the queue's backoff.  Called by the
+ * worker; does nothing when anybody touched the message since.
+ */
+void
+settle_aborted(Queue *q, const AbortedClaim *claim)
+{
+	Receipt		r = receipt_decode(claim->receipt);
+	QueueSegment *seg = catalog_segment_by_life(q, r.life);
+	Settle		s = {0};
+	PageSettle	ps;
+	Relation	rel;
+	Buffer		buffer;
+	HeapTupleData tup;
+
+	if (seg == NULL)
+		return;
+	rel = catalog_open_segment(q, seg, false);
+	if (rel == NULL)
+		return;
+	if (r.block >= RelationGetNumberOfBlocks(rel))
+	{
+		relation_close(rel, RowExclusiveLock);
+		return;
+	}
+
+	s.q = q;
+	s.kind = SETTLE_NACK;
+	s.delay = SETTLE_DEFAULT_DELAY;
+	s.now = GetCurrentTimestamp();
+	ps.nmatches = 1;
+	ps.offset[0] = r.offset;
+
+	buffer = ReadBuffer(rel, r.block);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (!PageIsNew(BufferGetPage(buffer)) &&
+		layout_item_is_message(BufferGetPage(buffer), r.offset) &&
+		page_message_status(BufferGetPage(buffer), r.offset, rel, buffer,
+							&tup, &ps.decider) == MESSAGE_LIVE &&
+		is_aborted_claim(claim, &r, message_head(tup.t_data), s.now))
+		write_page(&s, rel, seg->slot, buffer, &ps);
+	else
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	ReleaseBuffer(buffer);
+	relation_close(rel, RowExclusiveLock);
+}

@@ -1,0 +1,528 @@
+/*
+ * shmem.c
+ *	  Shared memory of the extension: where it lives, and its directory.
+ *
+ * Owns allocation, and the assignment of places to queues and databases.
+ * Nothing outside this file knows that it is the main shared memory segment.
+ *
+ * Locks: queue_shmem->lock for assignment.  Nobody holds it while taking
+ * another lock, waiting, or doing anything that can fail.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "shmem.h"
+
+QueueShmem *queue_shmem = NULL;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+typedef struct QueueKey
+{
+	Oid			dboid;
+	int32		id;
+} QueueKey;
+
+typedef struct QueueEntry
+{
+	QueueKey	key;
+	int			index;
+} QueueEntry;
+
+static HTAB *queue_hash = NULL;
+HTAB	   *queue_slot_hash = NULL;
+
+static int
+max_chunks(void)
+{
+	return Max(1, (int) ((Size) queue_map_memory * 1024 / sizeof(MapChunk)));
+}
+
+static int
+max_waiters(void)
+{
+	return MaxBackends;
+}
+
+/* Everything but the hash tables */
+static Size
+shmem_size(void)
+{
+	Size		size = MAXALIGN(sizeof(QueueShmem));
+
+	size = add_size(size, mul_size(queue_max_queues, sizeof(QueueShared)));
+	size = add_size(size, mul_size(queue_max_databases,
+								   sizeof(DatabaseShared)));
+	size = add_size(size, mul_size(max_waiters(), sizeof(WaiterShared)));
+	size = add_size(size, mul_size(queue_max_segments, sizeof(MapSlot)));
+	size = add_size(size, mul_size(max_chunks(), sizeof(MapChunk)));
+	return add_size(size, 8 * PG_CACHE_LINE_SIZE);
+}
+
+/* Hook: asks for what is needed */
+static void
+shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(shmem_size());
+	RequestAddinShmemSpace(hash_estimate_size(queue_max_queues,
+											  sizeof(QueueEntry)));
+	RequestAddinShmemSpace(hash_estimate_size(queue_max_segments,
+											  sizeof(MapSlotEntry)));
+	RequestNamedLWLockTranche("queue", 2);
+}
+
+/* A tail that belongs to no segment yet */
+static void
+init_tail(TailState *tail)
+{
+	SpinLockInit(&tail->mutex);
+	tail->relnumber = InvalidOid;
+	for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
+		pg_atomic_init_u32(&tail->pages[i], InvalidBlockNumber);
+}
+
+/* An unused place for a queue */
+static void
+init_queue(QueueShared *qs)
+{
+	memset(qs, 0, sizeof(QueueShared));
+	SpinLockInit(&qs->id_mutex);
+	for (int i = 0; i < QUEUE_CHAINS; i++)
+		init_tail(&qs->tail[i]);
+	pg_atomic_init_u32(&qs->waiters, 0);
+	pg_atomic_init_u32(&qs->changes, 0);
+	pg_atomic_init_u32(&qs->notify, 0);
+	for (int i = 0; i < QUEUE_COUNTERS; i++)
+	{
+		pg_atomic_init_u64(&qs->counter[i], 0);
+		pg_atomic_init_u64(&qs->sampled[i], 0);
+		pg_atomic_init_u64(&qs->rate[i], 0);
+	}
+	for (int i = 0; i < QUEUE_HISTOGRAM_BUCKETS; i++)
+	{
+		pg_atomic_init_u64(&qs->wait_time.bucket[i], 0);
+		pg_atomic_init_u64(&qs->processing_time.bucket[i], 0);
+	}
+}
+
+/* An unused slot of the ready map */
+static void
+init_slot(MapSlot *slot)
+{
+	memset(slot, 0, sizeof(MapSlot));
+	SpinLockInit(&slot->deciders_mutex);
+	pg_atomic_init_u32(&slot->npages, 0);
+	pg_atomic_init_u32(&slot->appends, 0);
+	pg_atomic_init_u32(&slot->stale, 0);
+	pg_atomic_init_u32(&slot->cold, 0);
+	pg_atomic_init_u64(&slot->bumps, 0);
+	pg_atomic_init_u64(&slot->cleared, 0);
+	pg_atomic_init_u64(&slot->due, QUEUE_NO_DUE);
+	pg_atomic_init_u64(&slot->ready, 0);
+	pg_atomic_init_u64(&slot->delayed, 0);
+	pg_atomic_init_u64(&slot->leased, 0);
+	pg_atomic_init_u64(&slot->dead, 0);
+	pg_atomic_init_u64(&slot->bytes, 0);
+}
+
+/* Carves the arrays out of one zeroed piece of shared memory */
+static void
+init_shmem(QueueShmem *shm)
+{
+	char	   *next = (char *) shm + CACHELINEALIGN(sizeof(QueueShmem));
+
+	/* new shared memory is zeroed */
+	shm->magic = QUEUE_SHMEM_MAGIC;
+	shm->layout = QUEUE_SHMEM_LAYOUT;
+	shm->lock = &GetNamedLWLockTranche("queue")->lock;
+	shm->waiters_lock = &GetNamedLWLockTranche("queue")[1].lock;
+
+	shm->max_queues = queue_max_queues;
+	shm->queues = (QueueShared *) next;
+	for (int i = 0; i < shm->max_queues; i++)
+		init_queue(&shm->queues[i]);
+	next += CACHELINEALIGN(shm->max_queues * sizeof(QueueShared));
+
+	shm->max_databases = queue_max_databases;
+	shm->databases = (DatabaseShared *) next;
+	for (int i = 0; i < shm->max_databases; i++)
+	{
+		SpinLockInit(&shm->databases[i].ring_mutex);
+		pg_atomic_init_u64(&shm->databases[i].last_activity, 0);
+		pg_atomic_init_u64(&shm->databases[i].loops, 0);
+		pg_atomic_init_u64(&shm->databases[i].sleep_until, 0);
+		pg_atomic_init_u32(&shm->databases[i].full_pass, 0);
+	}
+	next += CACHELINEALIGN(shm->max_databases * sizeof(DatabaseShared));
+
+	shm->max_waiters = max_waiters();
+	shm->waiters = (WaiterShared *) next;
+	next += CACHELINEALIGN(shm->max_waiters * sizeof(WaiterShared));
+
+	shm->max_slots = queue_max_segments;
+	pg_atomic_init_u32(&shm->used_slots, 0);
+	shm->slots = (MapSlot *) next;
+	for (int i = 0; i < shm->max_slots; i++)
+		init_slot(&shm->slots[i]);
+	next += CACHELINEALIGN(shm->max_slots * sizeof(MapSlot));
+
+	/* a chunk's atomics are initialized when it is given to a slot */
+	shm->max_chunks = max_chunks();
+	shm->chunks = (MapChunk *) next;
+	for (int i = 0; i < shm->max_chunks; i++)
+		shm->chunks[i].next_free = i + 1 < shm->max_chunks ? i + 1 : -1;
+	shm->free_chunk = 0;
+}
+
+/* Hook: makes or finds what was asked for */
+static void
+shmem_startup(void)
+{
+	HASHCTL		info;
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	queue_shmem = ShmemInitStruct("queue", shmem_size(), &found);
+	if (!found)
+		init_shmem(queue_shmem);
+
+	memset(&info, 0, sizeof(info));
+	info.keysize = sizeof(QueueKey);
+	info.entrysize = sizeof(QueueEntry);
+	queue_hash = ShmemInitHash("queue queues", queue_max_queues,
+							   queue_max_queues, &info,
+							   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+
+	info.keysize = sizeof(MapSlotKey);
+	info.entrysize = sizeof(MapSlotEntry);
+	queue_slot_hash = ShmemInitHash("queue map slots", queue_max_segments,
+									queue_max_segments, &info,
+									HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/*
+ * Called while the server preloads the library.
+ */
+void
+shmem_install_hooks(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+}
+
+/* Finds a place that no queue uses; the caller holds the lock */
+static int
+free_queue_index(void)
+{
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+		if (!queue_shmem->queues[i].in_use)
+			return i;
+	return -1;
+}
+
+/* Takes a place for a queue; NULL = none free.  Lock held. */
+static QueueShared *
+assign_queue(QueueKey *key, Oid relid)
+{
+	QueueEntry *entry;
+	QueueShared *qs;
+	int			index = free_queue_index();
+	bool		found;
+
+	if (index < 0)
+		return NULL;
+	entry = hash_search(queue_hash, key, HASH_ENTER_NULL, &found);
+	if (entry == NULL)
+		return NULL;
+	qs = &queue_shmem->queues[index];
+	init_queue(qs);
+	qs->dboid = key->dboid;
+	qs->id = key->id;
+	qs->relid = relid;
+	qs->in_use = true;
+	entry->index = index;
+	return qs;
+}
+
+/* Gives up the place of a queue.  Lock held. */
+static void
+release_queue(QueueKey *key)
+{
+	QueueEntry *entry = hash_search(queue_hash, key, HASH_FIND, NULL);
+
+	if (entry != NULL)
+	{
+		queue_shmem->queues[entry->index].in_use = false;
+		hash_search(queue_hash, key, HASH_REMOVE, NULL);
+	}
+}
+
+/*
+ * This database's queue with the given id, or NULL when it has no place.
+ */
+QueueShared *
+shmem_queue(int32 queue_id)
+{
+	QueueKey	key = {MyDatabaseId, queue_id};
+	QueueEntry *entry;
+	QueueShared *qs = NULL;
+
+	LWLockAcquire(queue_shmem->lock, LW_SHARED);
+	entry = hash_search(queue_hash, &key, HASH_FIND, NULL);
+	if (entry)
+		qs = &queue_shmem->queues[entry->index];
+	LWLockRelease(queue_shmem->lock);
+	return qs;
+}
+
+/*
+ * The same, but a queue without a place gets one, and what another queue of
+ * the same id left there (of an extension dropped and created again) goes.
+ * NULL when there is none free, and during recovery.
+ */
+QueueShared *
+shmem_queue_assign(int32 queue_id, Oid relid)
+{
+	QueueKey	key = {MyDatabaseId, queue_id};
+	QueueEntry *entry;
+	QueueShared *qs = shmem_queue(queue_id);
+
+	if (qs != NULL && qs->relid == relid)
+		return qs;
+	if (RecoveryInProgress())
+		return NULL;
+
+	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
+	entry = hash_search(queue_hash, &key, HASH_FIND, NULL);
+	if (entry && queue_shmem->queues[entry->index].relid == relid)
+		qs = &queue_shmem->queues[entry->index];
+	else
+	{
+		release_queue(&key);
+		qs = assign_queue(&key, relid);
+	}
+	LWLockRelease(queue_shmem->lock);
+	return qs;
+}
+
+/* Does a remembered place still belong to this queue? */
+bool
+shmem_queue_valid(QueueShared *qs, int32 queue_id, Oid relid)
+{
+	return qs->in_use && qs->dboid == MyDatabaseId && qs->id == queue_id &&
+		qs->relid == relid;
+}
+
+/*
+ * A stand-in for a queue that finds no place in shared memory: the same
+ * structure, private to this session.  Its ids are reserved and its tail
+ * pages chosen by the session alone, and nobody can wake its waiters.
+ */
+QueueShared *
+shmem_private_queue(int32 queue_id, Oid relid)
+{
+	QueueShared *qs = MemoryContextAlloc(TopMemoryContext,
+										 sizeof(QueueShared));
+
+	init_queue(qs);
+	qs->dboid = MyDatabaseId;
+	qs->id = queue_id;
+	qs->relid = relid;
+	qs->in_use = true;
+	return qs;
+}
+
+/*
+ * Gives up the place of a queue that no longer exists.
+ */
+void
+shmem_queue_forget(int32 queue_id)
+{
+	QueueKey	key = {MyDatabaseId, queue_id};
+
+	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
+	release_queue(&key);
+	LWLockRelease(queue_shmem->lock);
+}
+
+/*
+ * The part of shared memory that belongs to a database's worker, or NULL
+ * when there is none and none is free or wanted.
+ */
+DatabaseShared *
+shmem_database(Oid dboid, bool assign)
+{
+	DatabaseShared *result = NULL;
+	DatabaseShared *unused = NULL;
+
+	LWLockAcquire(queue_shmem->lock, assign ? LW_EXCLUSIVE : LW_SHARED);
+	for (int i = 0; i < queue_shmem->max_databases; i++)
+	{
+		DatabaseShared *db = &queue_shmem->databases[i];
+
+		if (db->dboid == dboid)
+			result = db;
+		else if (!OidIsValid(db->dboid) && unused == NULL)
+			unused = db;
+	}
+	if (result == NULL && assign && unused != NULL)
+	{
+		result = unused;
+		result->dboid = dboid;
+		result->state = WORKER_NONE;
+		result->pid = 0;
+		result->retry_at = 0;
+		result->ring_head = result->ring_tail = 0;
+	}
+	LWLockRelease(queue_shmem->lock);
+	return result;
+}
+
+/*
+ * Asks the launcher to start a worker for a database unless one runs.  Safe
+ * in transaction callbacks.
+ */
+void
+shmem_want_worker(Oid dboid)
+{
+	DatabaseShared *db = shmem_database(dboid, true);
+
+	if (db == NULL)
+		return;
+	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
+	if (db->state == WORKER_NONE || db->state == WORKER_NO_EXTENSION)
+	{
+		db->state = WORKER_WANTED;
+		db->retry_at = 0;
+	}
+	LWLockRelease(queue_shmem->lock);
+	shmem_wake_launcher();
+}
+
+/* Wakes a database's worker, if it runs.  Safe in transaction callbacks. */
+void
+shmem_wake_worker(DatabaseShared *db)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&db->ring_mutex);
+	latch = db->latch;
+	SpinLockRelease(&db->ring_mutex);
+	if (latch)
+		SetLatch(latch);
+}
+
+/* This session's database, remembered once found */
+static DatabaseShared *
+my_database(void)
+{
+	static DatabaseShared *db = NULL;
+
+	if (db == NULL || db->dboid != MyDatabaseId)
+	{
+		db = NULL;
+		for (int i = 0; i < queue_shmem->max_databases; i++)
+			if (queue_shmem->databases[i].dboid == MyDatabaseId)
+				db = &queue_shmem->databases[i];
+	}
+	return db;
+}
+
+/*
+ * Wakes this database's worker when it would otherwise sleep past the given
+ * time.  Takes no lock that can be waited for; safe in transaction callbacks.
+ */
+void
+shmem_wake_worker_before(TimestampTz when)
+{
+	DatabaseShared *db = my_database();
+
+	if (db != NULL &&
+		when < (TimestampTz) pg_atomic_read_u64(&db->sleep_until))
+		shmem_wake_worker(db);
+}
+
+/*
+ * Hands an aborted claim to the worker.  When the ring is full the lease
+ * runs out by itself.  Safe in transaction callbacks.
+ */
+void
+shmem_push_aborted(const AbortedClaim *claim)
+{
+	DatabaseShared *db = my_database();
+
+	if (db == NULL)
+		return;
+	SpinLockAcquire(&db->ring_mutex);
+	if (db->ring_tail - db->ring_head < QUEUE_ABORT_RING)
+		db->ring[db->ring_tail++ % QUEUE_ABORT_RING] = *claim;
+	SpinLockRelease(&db->ring_mutex);
+}
+
+/* Takes the oldest aborted claim; false when there is none. */
+bool
+shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim)
+{
+	bool		found;
+
+	SpinLockAcquire(&db->ring_mutex);
+	found = db->ring_tail != db->ring_head;
+	if (found)
+		*claim = db->ring[db->ring_head++ % QUEUE_ABORT_RING];
+	SpinLockRelease(&db->ring_mutex);
+	return found;
+}
+
+/*
+ * Asks the worker to look at all queues, since something was restored or
+ * rewritten without its knowledge.
+ */
+void
+shmem_want_full_pass(void)
+{
+	DatabaseShared *db = my_database();
+
+	if (db == NULL)
+		return;
+	pg_atomic_write_u32(&db->full_pass, 1);
+	shmem_wake_worker(db);
+}
+
+/* Wakes the launcher, if it runs.  Safe in transaction callbacks. */
+void
+shmem_wake_launcher(void)
+{
+	Latch	   *latch = queue_shmem->launcher_latch;
+
+	if (latch)
+		SetLatch(latch);
+}
+
+/* Counts one duration */
+void
+histogram_add(Histogram *h, int64 microseconds)
+{
+	int			i = 0;
+
+	if (microseconds > 0)
+		i = Min(pg_leftmost_one_pos64(microseconds) + 1,
+				QUEUE_HISTOGRAM_BUCKETS - 1);
+	pg_atomic_fetch_add_u64(&h->bucket[i], 1);
+}

@@ -1,0 +1,300 @@
+/*
+ * shmem.h
+ *	  Shared memory of the extension: what is in it and where it lives.
+ *
+ * Everything in it can be rebuilt from tables.  A structure that is full
+ * means "no slot" to its user, which is slow and correct.
+ */
+#ifndef QUEUE_SHMEM_H
+#define QUEUE_SHMEM_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/block.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+#include "utils/hsearch.h"
+
+#include "compat.h"
+
+#define QUEUE_SHMEM_MAGIC	0x51554555
+#define QUEUE_SHMEM_LAYOUT	1
+
+#define QUEUE_NO_DUE		PG_INT64_MAX
+
+/*
+ * Tail pages a chain offers to concurrent producers.  A lone producer uses
+ * one; each producer that finds the ones before it busy uses the next.
+ */
+#define QUEUE_TAIL_PAGES	16
+
+#define QUEUE_MAIN_CHAIN	0
+#define QUEUE_PARKING_CHAIN 1
+#define QUEUE_CHAINS		2
+
+/*
+ * Where a chain's next messages go.  The pages [fresh, extended) exist in the
+ * file and were given to nobody yet.  Belongs to the segment `relnumber`;
+ * a producer that finds another number there starts anew.
+ */
+typedef struct TailState
+{
+	slock_t		mutex;			/* protects all but pages */
+	RelFileNumber relnumber;
+	BlockNumber fresh;
+	BlockNumber extended;
+	pg_atomic_uint32 pages[QUEUE_TAIL_PAGES];	/* InvalidBlockNumber = none */
+} TailState;
+
+/* Histogram of durations: bucket i counts those below 2^i microseconds */
+#define QUEUE_HISTOGRAM_BUCKETS 48
+
+typedef struct Histogram
+{
+	pg_atomic_uint64 bucket[QUEUE_HISTOGRAM_BUCKETS];
+} Histogram;
+
+/* Events since the server started */
+typedef enum QueueCounter
+{
+	COUNT_ENQUEUED,
+	COUNT_DELIVERED,
+	COUNT_ACKED,
+	COUNT_NACKED,
+	COUNT_EXPIRED,
+	COUNT_DEAD_LETTERED,
+	COUNT_REDELIVERED,
+	COUNT_STALE_RECEIPTS,
+	QUEUE_COUNTERS
+} QueueCounter;
+
+/* One queue's part of shared memory */
+typedef struct QueueShared
+{
+	Oid			dboid;			/* with id: the key; set once at assignment */
+	int32		id;
+	Oid			relid;			/* ids may come again, this does not */
+	bool		in_use;			/* under queue_shmem->lock */
+
+	slock_t		id_mutex;		/* protects the two below */
+	int64		id_next;		/* ids [next, end) are reserved on disk */
+	int64		id_end;
+
+	TailState	tail[QUEUE_CHAINS];
+
+	pg_atomic_uint32 waiters;	/* sessions waiting for this queue */
+	pg_atomic_uint32 changes;	/* bumped by every committed DDL on it */
+	pg_atomic_uint32 notify;	/* something to NOTIFY about */
+	TimestampTz last_notify;	/* worker only */
+
+	pg_atomic_uint64 counter[QUEUE_COUNTERS];
+	Histogram	wait_time;		/* enqueued to first delivery */
+	Histogram	processing_time;	/* delivery to ack */
+
+	/* the worker's samples, from which the views compute rates */
+	pg_atomic_uint64 sampled[QUEUE_COUNTERS];
+	pg_atomic_uint64 rate[QUEUE_COUNTERS];	/* thousandths per second */
+} QueueShared;
+
+/* A lease or pop whose transaction aborted, on its way to the worker */
+typedef struct AbortedClaim
+{
+	int32		queue_id;
+	bool		popped;
+	int64		receipt;
+	int64		message_id;
+} AbortedClaim;
+
+#define QUEUE_ABORT_RING 4096
+
+typedef enum WorkerState
+{
+	WORKER_NONE,				/* no process, none wanted */
+	WORKER_WANTED,				/* launcher should start one */
+	WORKER_STARTING,
+	WORKER_RUNNING,
+	WORKER_NO_EXTENSION			/* it looked, and the extension is not there */
+} WorkerState;
+
+/* One database's worker */
+typedef struct DatabaseShared
+{
+	Oid			dboid;			/* InvalidOid = free; under lock */
+	WorkerState state;			/* under lock */
+	pid_t		pid;
+	TimestampTz started_at;
+	TimestampTz retry_at;		/* launcher only: not before */
+	pg_atomic_uint64 last_activity;
+	pg_atomic_uint64 loops;
+
+	/* latch of the running worker, NULL without one; under ring_mutex */
+	slock_t		ring_mutex;
+	Latch	   *latch;
+	uint32		ring_head;		/* next to read */
+	uint32		ring_tail;		/* next to write */
+	AbortedClaim ring[QUEUE_ABORT_RING];
+	pg_atomic_uint64 sleep_until;	/* when the worker will look again */
+	pg_atomic_uint32 full_pass; /* look at all queues, not the active ones */
+} DatabaseShared;
+
+/* A session that waits for a message, indexed by proc number */
+#define QUEUE_MAX_WAIT_QUEUES 32
+
+typedef struct WaiterShared
+{
+	int			nqueues;		/* 0 = not waiting */
+	bool		woken;
+	uint64		ticket;			/* order of arrival */
+	int			pid;
+	TimestampTz since;
+	Latch	   *latch;
+	QueueShared *queue[QUEUE_MAX_WAIT_QUEUES];
+} WaiterShared;
+
+/*
+ * The ready map's parts; readymap.c explains them and owns their contents.
+ * A chunk covers MAP_CHUNK_PAGES pages of one segment.
+ */
+#define MAP_CHUNK_PAGES 256
+#define MAP_SLOT_CHUNKS 128
+#define MAP_SLOT_PAGES	(MAP_CHUNK_PAGES * MAP_SLOT_CHUNKS)
+#define MAP_MAX_DECIDERS 16
+
+/* What the last look at a page found; written under its buffer lock */
+typedef struct MapFacts
+{
+	uint8		ready;
+	uint8		delayed;
+	uint8		leased;
+	uint8		dead;
+	uint16		bytes;
+} MapFacts;
+
+typedef struct MapChunk
+{
+	int			next_free;		/* under lock */
+	pg_atomic_uint32 stale;		/* some page's facts are out of date */
+	pg_atomic_uint64 bumps;		/* pages turned ready, ever */
+	pg_atomic_uint64 cleared;	/* value of bumps at which none was ready */
+	pg_atomic_uint64 due;		/* least of the pages' */
+	pg_atomic_uint32 word[MAP_CHUNK_PAGES];
+	pg_atomic_uint64 page_due[MAP_CHUNK_PAGES];
+	MapFacts	facts[MAP_CHUNK_PAGES];
+} MapChunk;
+
+typedef struct MapSlot
+{
+	Oid			dboid;			/* with relnumber: the key; under lock */
+	RelFileNumber relnumber;
+	Oid			relid;
+	int32		queue_id;
+	bool		in_use;
+
+	pg_atomic_uint32 npages;	/* pages covered; those behind are "all set" */
+	pg_atomic_uint32 appends;	/* inserts ever made, see rotate.c */
+	pg_atomic_uint32 stale;		/* some chunk has stale pages */
+	pg_atomic_uint32 cold;		/* pages never looked at since assignment */
+	pg_atomic_uint64 bumps;
+	pg_atomic_uint64 cleared;
+	pg_atomic_uint64 due;		/* least of the chunks' */
+
+	/* sums of the facts of all pages looked at */
+	pg_atomic_uint64 ready;
+	pg_atomic_uint64 delayed;
+	pg_atomic_uint64 leased;
+	pg_atomic_uint64 dead;
+	pg_atomic_uint64 bytes;
+
+	/* transactions that decide about messages on pending pages */
+	slock_t		deciders_mutex;
+	int			ndeciders;
+	bool		more_deciders;	/* there were more than fit */
+	struct
+	{
+		TransactionId xid;
+		bool		is_multi;
+	}			decider[MAP_MAX_DECIDERS];
+
+	/* worker only */
+	TimestampTz assigned_at;
+	TimestampTz error_until;	/* left alone till then after an error */
+	TimestampTz drained_at;		/* first seen without a message, 0 = not */
+	uint32		drained_appends;	/* value of appends then */
+	TransactionId newest_deleter;
+	int			nchunks;		/* under lock; grows only */
+	int			chunk[MAP_SLOT_CHUNKS];
+} MapSlot;
+
+typedef struct MapSlotKey
+{
+	Oid			dboid;
+	RelFileNumber relnumber;
+} MapSlotKey;
+
+typedef struct MapSlotEntry
+{
+	MapSlotKey	key;
+	int			index;
+} MapSlotEntry;
+
+typedef struct QueueShmem
+{
+	uint32		magic;
+	uint32		layout;
+
+	/*
+	 * Protects assignment of queues, databases, map slots and map chunks.
+	 * Never held across anything that can wait or fail.
+	 */
+	LWLock	   *lock;
+
+	int			max_queues;
+	QueueShared *queues;
+	int			max_databases;
+	DatabaseShared *databases;
+
+	LWLock	   *waiters_lock;	/* protects the array's contents */
+	uint64		next_ticket;
+	int			max_waiters;
+	WaiterShared *waiters;
+
+	/* ready map, see readymap.c */
+	int			max_slots;
+	pg_atomic_uint32 used_slots;	/* no slot at or behind this is in use */
+	MapSlot    *slots;
+	int			max_chunks;
+	int			free_chunk;		/* head of the free list, -1 = none */
+	MapChunk   *chunks;
+
+	Latch	   *launcher_latch; /* NULL when no launcher runs; under lock */
+	pid_t		launcher_pid;
+} QueueShmem;
+
+extern QueueShmem *queue_shmem;
+extern HTAB *queue_slot_hash;	/* of MapSlotEntry; under lock */
+
+extern void shmem_install_hooks(void);
+
+extern QueueShared *shmem_queue(int32 queue_id);
+extern QueueShared *shmem_queue_assign(int32 queue_id, Oid relid);
+extern bool shmem_queue_valid(QueueShared *qs, int32 queue_id, Oid relid);
+extern QueueShared *shmem_private_queue(int32 queue_id, Oid relid);
+extern void shmem_queue_forget(int32 queue_id);
+extern DatabaseShared *shmem_database(Oid dboid, bool assign);
+extern void shmem_want_worker(Oid dboid);
+extern void shmem_wake_worker(DatabaseShared *db);
+extern void shmem_wake_worker_before(TimestampTz when);
+extern void shmem_push_aborted(const AbortedClaim *claim);
+extern bool shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim);
+extern void shmem_want_full_pass(void);
+extern void shmem_wake_launcher(void);
+extern void histogram_add(Histogram *h, int64 microseconds);
+
+static inline void
+queue_count(QueueShared *qs, QueueCounter which, int64 n)
+{
+	pg_atomic_fetch_add_u64(&qs->counter[which], n);
+}
+
+#endif							/* QUEUE_SHMEM_H */

@@ -1,0 +1,322 @@
+/*
+ * tend.c
+ *	  What the worker does for its queues once a second, and less often.
+ *
+ * Opens, adopts, parks and truncates segments, each in a transaction of its
+ * own; finds queues that nobody has used since the server started; computes
+ * the rates of the views; gives up places in shared memory of what is gone.
+ *
+ * Locks: none that would have to be waited for, see rotate.c.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "admin.h"
+#include "catalog.h"
+#include "readymap.h"
+#include "rotate.h"
+#include "shmem.h"
+#include "tend.h"
+#include "worker.h"
+
+/* All queues, also those without activity, are looked at this often */
+#define FULL_USECS		(10 * USECS_PER_SEC)
+
+/* Places of dropped queues are looked for this often */
+#define FORGET_USECS	(60 * USECS_PER_SEC)
+
+static TimestampTz full_at = 0;
+static TimestampTz forget_at = 0;
+static TimestampTz sampled_at = 0;
+
+/* One step of tending a queue: a segment and what to do with it */
+typedef enum TendStep
+{
+	TEND_ADOPT,
+	TEND_OPEN,
+	TEND_PARK,
+	TEND_TRUNCATE
+} TendStep;
+
+typedef struct TendWork
+{
+	int32		queue_id;
+	int32		life;			/* of the segment */
+	TendStep	step;
+	bool		done;
+} TendWork;
+
+/* Does one thing with one segment */
+static void
+tend_segment(void *arg)
+{
+	TendWork   *work = arg;
+	Queue	   *q = catalog_queue_by_id(work->queue_id);
+	QueueSegment *seg = NULL;
+
+	for (int i = 0; q != NULL && i < q->nsegments; i++)
+		if (q->segments[i].life == work->life)
+			seg = &q->segments[i];
+	if (seg == NULL)
+		return;
+	switch (work->step)
+	{
+		case TEND_ADOPT:
+			work->done = rotate_adopt(q, seg);
+			break;
+		case TEND_OPEN:
+			work->done = admin_create_segment(q->id,
+											  seg->chain == QUEUE_MAIN_CHAIN ?
+											  'm' : 'p');
+			break;
+		case TEND_PARK:
+			work->done = rotate_park(q, seg) > 0;
+			break;
+		case TEND_TRUNCATE:
+			work->done = rotate_truncate(q, seg);
+			break;
+	}
+}
+
+/* Is there something to do about the segment?  Sets *step. */
+static bool
+needs_tending(Queue *q, QueueSegment *seg, TendStep *step)
+{
+	if (!seg->adopted && seg->state != SEGMENT_FREE)
+		*step = TEND_ADOPT;
+	else if (rotate_wants_segment(q, seg))
+		*step = TEND_OPEN;
+	else if (rotate_wants_parking(q, seg))
+		*step = TEND_PARK;
+	else if (rotate_drained(q, seg))
+		*step = TEND_TRUNCATE;
+	else
+		return false;
+	return true;
+}
+
+/* Finds the first thing to do for a queue */
+static void
+find_work(void *arg)
+{
+	TendWork   *work = arg;
+	Queue	   *q = catalog_queue_by_id(work->queue_id);
+	int			start = work->life; /* behind this one */
+
+	work->life = 0;
+	if (q == NULL)
+		return;
+	for (int i = 0; q->valid && i < q->nsegments; i++)
+	{
+		if (q->segments[i].life > start &&
+			needs_tending(q, &q->segments[i], &work->step))
+		{
+			work->life = q->segments[i].life;
+			return;
+		}
+	}
+}
+
+/* A chain that has no open segment any more gets one */
+static void
+ensure_tails(void *arg)
+{
+	Queue	   *q = catalog_queue_by_id(*(int32 *) arg);
+
+	if (q != NULL && catalog_tail(q, QUEUE_MAIN_CHAIN) == NULL)
+		admin_create_segment(q->id, 'm');
+	q = catalog_queue_by_id(*(int32 *) arg);
+	if (q != NULL && catalog_tail(q, QUEUE_PARKING_CHAIN) == NULL)
+		admin_create_segment(q->id, 'p');
+}
+
+/* Tends all segments of a queue, each thing in a transaction of its own */
+static void
+tend_queue(int32 queue_id)
+{
+	TendWork	work = {queue_id, 0, TEND_ADOPT, false};
+	bool		adopted = false;
+
+	for (int i = 0; i < 1000; i++)
+	{
+		if (!worker_attempt(find_work, &work) || work.life == 0)
+			break;
+		work.done = false;
+		if (!worker_attempt_sql(tend_segment, &work))
+			break;
+		adopted |= work.done && work.step == TEND_ADOPT;
+	}
+	if (adopted)
+		worker_attempt_sql(ensure_tails, &queue_id);
+}
+
+/* A list that outlives the transaction in which it is made */
+typedef struct IdList
+{
+	MemoryContext context;
+	List	   *list;
+} IdList;
+
+/* Fills the slots of all segments, also of queues nobody used yet */
+static void
+find_queues(void *arg)
+{
+	IdList	   *ids = arg;
+	List	   *all = catalog_queue_ids();
+	ListCell   *lc;
+	MemoryContext old;
+
+	foreach(lc, all)
+	{
+		Queue	   *q = catalog_queue_by_id(lfirst_int(lc));
+
+		for (int i = 0; q != NULL && q->valid && i < q->nsegments; i++)
+		{
+			QueueSegment *seg = &q->segments[i];
+
+			if (seg->state != SEGMENT_FREE && catalog_slot(q, seg) == NULL)
+			{
+				Relation	rel = catalog_open_segment(q, seg, false);
+
+				if (rel != NULL)
+					relation_close(rel, RowExclusiveLock);
+			}
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	old = MemoryContextSwitchTo(ids->context);
+	ids->list = list_copy(all);
+	MemoryContextSwitchTo(old);
+}
+
+/* The queues that have slots, which are those in use */
+static List *
+active_queues(void)
+{
+	List	   *ids = NIL;
+	MapSlot    *slot;
+
+	for (int i = -1; (slot = worker_next_slot(&i)) != NULL;)
+		ids = list_append_unique_int(ids, slot->queue_id);
+	return ids;
+}
+
+/* Computes the rates that the views show */
+static void
+sample_rates(TimestampTz now)
+{
+	int64		elapsed = now - sampled_at;
+
+	if (elapsed < USECS_PER_SEC)
+		return;
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+	{
+		QueueShared *qs = &queue_shmem->queues[i];
+
+		if (!qs->in_use || qs->dboid != MyDatabaseId)
+			continue;
+		for (int c = 0; c < QUEUE_COUNTERS; c++)
+		{
+			uint64		count = pg_atomic_read_u64(&qs->counter[c]);
+			uint64		before = pg_atomic_read_u64(&qs->sampled[c]);
+
+			pg_atomic_write_u64(&qs->sampled[c], count);
+			pg_atomic_write_u64(&qs->rate[c], (count - before) * 1000 *
+								USECS_PER_SEC / elapsed);
+		}
+	}
+	sampled_at = now;
+}
+
+/* Gives up slots whose file nobody knows any more */
+static void
+forget_slots(void *arg)
+{
+	MapSlot    *slot;
+
+	for (int i = -1; (slot = worker_next_slot(&i)) != NULL;)
+	{
+		Oid			relid = slot->relid;
+		Relation	rel;
+		bool		gone;
+
+		/* who makes or uses the table holds a lock that this respects */
+		if (!ConditionalLockRelationOid(relid, ShareLock))
+			continue;
+		rel = try_relation_open(relid, NoLock);
+		gone = rel == NULL || compat_rel_number(rel) != slot->relnumber;
+		if (rel != NULL)
+			relation_close(rel, NoLock);
+		if (gone)
+			map_slot_forget(slot);
+		UnlockRelationOid(relid, ShareLock);
+	}
+}
+
+/* Gives up the places of queues that are gone */
+static void
+forget_queues(void *arg)
+{
+	List	   *ids = catalog_queue_ids();
+
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+	{
+		QueueShared *qs = &queue_shmem->queues[i];
+
+		if (qs->in_use && qs->dboid == MyDatabaseId &&
+			pg_atomic_read_u32(&qs->waiters) == 0 &&
+			!list_member_int(ids, qs->id))
+			shmem_queue_forget(qs->id);
+	}
+}
+
+/* Drops forwarding rows that have served */
+static void
+forget_forwarding(void *arg)
+{
+	Queue	   *q = catalog_queue_by_id(*(int32 *) arg);
+
+	if (q != NULL)
+		rotate_forget_forwarding(q);
+}
+
+/*
+ * One round.  With full set all queues are looked at, else those in use,
+ * except now and then.
+ */
+void
+tend_queues(TimestampTz now, bool full)
+{
+	IdList		ids = {CurrentMemoryContext, NIL};
+	ListCell   *lc;
+	bool		forget = now >= forget_at;
+
+	sample_rates(now);
+	if (full || now >= full_at)
+	{
+		worker_attempt(find_queues, &ids);
+		full_at = now + FULL_USECS;
+	}
+	else
+		ids.list = active_queues();
+
+	foreach(lc, ids.list)
+	{
+		int32		id = lfirst_int(lc);
+
+		tend_queue(id);
+		if (forget)
+			worker_attempt_sql(forget_forwarding, &id);
+	}
+	if (forget)
+	{
+		worker_attempt(forget_slots, NULL);
+		worker_attempt(forget_queues, NULL);
+		forget_at = now + FORGET_USECS;
+	}
+}

@@ -1,0 +1,12 @@
+/*
+ * tend.h
+ *	  What the worker does for its queues once a second, and less often.
+ */
+#ifndef QUEUE_TEND_H
+#define QUEUE_TEND_H
+
+#include "datatype/timestamp.h"
+
+extern void tend_queues(TimestampTz now, bool full);
+
+#endif							/* QUEUE_TEND_H */

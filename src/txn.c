@@ -1,0 +1,377 @@
+/*
+ * txn.c
+ *	  What a transaction did to queues, and what happens when it ends.
+ *
+ * Owns two lists of this session's transaction: the pages it wrote and the
+ * leases it took.  At commit the pages become known to the ready map and
+ * waiting sessions are woken; at abort, pages whose deletes came to nothing
+ * are bumped, and the leases go to the worker, which releases them.
+ *
+ * Invariants
+ *	- The callbacks run after the transaction has left the proc array, so what
+ *	  they announce can be seen.
+ *	- Nothing allocates, maps memory, looks up a catalog or can fail in a
+ *	  callback: entries are reserved before the page is written.
+ *	- A page is noted before, or under the same buffer lock as, its write.
+ *	- Every relation whose slot is in the list stays locked to the end of the
+ *	  transaction, so that no slot is given up under us.
+ *	- COMMIT PREPARED calls no callback.  At PREPARE all pages are bumped: the
+ *	  next look finds the messages undecided and leaves them to the worker.
+ *
+ * Locks: none of its own; spinlocks and LWLocks of the modules it calls.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "readymap.h"
+#include "shmem.h"
+#include "txn.h"
+#include "waiters.h"
+
+typedef struct TxnPage
+{
+	TxnPageKind kind;
+	SubTransactionId subid;
+	QueueShared *qs;
+	MapSlot    *slot;
+	BlockNumber first;
+	BlockNumber last;
+	int64		nmessages;
+	TimestampTz due;			/* earliest delivery, 0 = at once */
+} TxnPage;
+
+typedef struct TxnClaim
+{
+	QueueShared *qs;
+	AbortedClaim claim;
+} TxnClaim;
+
+
+/* The lists are kept between transactions unless they grew beyond this */
+#define KEEP_ENTRIES 1024
+
+static TxnPage *pages = NULL;
+static int	npages = 0;
+static int	max_pages = 0;
+
+static TxnClaim *claims = NULL;
+static int	nclaims = 0;
+static int	max_claims = 0;
+
+static int32 *changes = NULL;
+static int	nchanges = 0;
+static int	max_changes = 0;
+
+static bool extension_created = false;
+
+/* Makes room for n more elements; may fail, so call it before a write */
+static void
+reserve(void **list, int used, int *max, int n, Size size)
+{
+	int			want = Max(*max * 2, Max(used + n, 32));
+
+	if (used + n <= *max)
+		return;
+	if (*list == NULL)
+		*list = MemoryContextAllocHuge(TopMemoryContext, want * size);
+	else
+		*list = repalloc_huge(*list, want * size);
+	*max = want;
+}
+
+void
+txn_reserve_pages(int n)
+{
+	reserve((void **) &pages, npages, &max_pages, n, sizeof(TxnPage));
+}
+
+void
+txn_reserve_claims(int n)
+{
+	reserve((void **) &claims, nclaims, &max_claims, n, sizeof(TxnClaim));
+}
+
+/*
+ * Notes that messages of a page were written; room was reserved.  due is the
+ * earliest time of delivery of messages appended, 0 for at once.
+ */
+void
+txn_note_page(TxnPageKind kind, QueueShared *qs, MapSlot *slot,
+			  BlockNumber block, int nmessages, TimestampTz due)
+{
+	TxnPage    *page = npages > 0 ? &pages[npages - 1] : NULL;
+
+	if (page != NULL && page->kind == kind && page->slot == slot &&
+		page->qs == qs && page->subid == GetCurrentSubTransactionId() &&
+		(page->due == 0) == (due == 0) &&
+		(page->last == block || page->last + 1 == block))
+	{
+		page->last = block;
+		page->nmessages += nmessages;
+		page->due = Min(page->due, due);
+		return;
+	}
+	Assert(npages < max_pages);
+	page = &pages[npages++];
+	page->kind = kind;
+	page->subid = GetCurrentSubTransactionId();
+	page->qs = qs;
+	page->slot = slot;
+	page->first = page->last = block;
+	page->nmessages = nmessages;
+	page->due = due;
+}
+
+/*
+ * Notes a lease or a pop of this transaction; room was reserved.
+ */
+void
+txn_note_claim(QueueShared *qs, bool popped, int64 receipt, int64 message_id)
+{
+	TxnClaim   *claim;
+
+	Assert(nclaims < max_claims);
+	claim = &claims[nclaims++];
+	claim->qs = qs;
+	claim->claim.queue_id = qs->id;
+	claim->claim.popped = popped;
+	claim->claim.receipt = receipt;
+	claim->claim.message_id = message_id;
+}
+
+/*
+ * Lets this transaction's own next look at the queue find what it appended.
+ * To other sessions the messages are undecided.
+ */
+void
+txn_show_own_appends(QueueShared *qs)
+{
+	for (int i = 0; i < npages; i++)
+		if (pages[i].kind == TXN_APPENDED && pages[i].qs == qs)
+			for (BlockNumber b = pages[i].first; b <= pages[i].last; b++)
+				map_bump(pages[i].slot, b, true, QUEUE_NO_DUE);
+}
+
+/*
+ * The definition or tables of a queue change with this transaction: at its
+ * end sessions that wait for the queue are woken to notice.
+ */
+void
+txn_queue_changed(int32 queue_id)
+{
+	reserve((void **) &changes, nchanges, &max_changes, 1, sizeof(int32));
+	changes[nchanges++] = queue_id;
+}
+
+/* CREATE EXTENSION runs: at commit the launcher is told of this database. */
+void
+txn_extension_created(void)
+{
+	extension_created = true;
+}
+
+static bool
+is_insert(TxnPage *page)
+{
+	return page->kind == TXN_APPENDED || page->kind == TXN_MOVED_IN;
+}
+
+/* Tells the worker that there is something to NOTIFY about.  Callback. */
+static void
+want_notify(QueueShared *qs)
+{
+	if (queue_notify_interval >= 0 &&
+		pg_atomic_exchange_u32(&qs->notify, 1) == 0)
+		shmem_wake_worker_before(0);
+}
+
+static void
+bump_pages(TxnPage *page, bool ready, TimestampTz due)
+{
+	for (BlockNumber b = page->first; b <= page->last; b++)
+		map_bump(page->slot, b, ready, due);
+}
+
+/* The messages that a committed transaction appended.  Callback. */
+static void
+announce_appended(TxnPage *page)
+{
+	if (page->kind == TXN_APPENDED)
+		queue_count(page->qs, COUNT_ENQUEUED, page->nmessages);
+	if (page->due == 0)
+	{
+		bump_pages(page, true, QUEUE_NO_DUE);
+		waiters_wake(page->qs, page->nmessages);
+		want_notify(page->qs);
+	}
+	else
+	{
+		bump_pages(page, false, page->due);
+		shmem_wake_worker_before(page->due);
+	}
+}
+
+/* What the transaction did is visible now.  Callback. */
+static void
+at_commit(void)
+{
+	for (int i = 0; i < npages; i++)
+	{
+		TxnPage    *page = &pages[i];
+
+		if (is_insert(page))
+			announce_appended(page);
+		else
+		{
+			bump_pages(page, false, QUEUE_NO_DUE);
+			if (page->kind != TXN_REMOVED)
+				queue_count(page->qs, COUNT_ACKED, page->nmessages);
+		}
+	}
+}
+
+/* A delete came to nothing: the message is back.  Callback. */
+static void
+undo_delete(TxnPage *page)
+{
+	bump_pages(page, true, QUEUE_NO_DUE);
+	waiters_wake(page->qs, page->nmessages);
+}
+
+/* What the transaction did has come to nothing.  Callback. */
+static void
+at_abort(void)
+{
+	for (int i = 0; i < npages; i++)
+		if (!is_insert(&pages[i]))
+			undo_delete(&pages[i]);
+	for (int i = 0; i < nclaims; i++)
+		shmem_push_aborted(&claims[i].claim);
+	if (nclaims > 0)
+		shmem_wake_worker_before(0);
+}
+
+static void
+at_prepare(void)
+{
+	for (int i = 0; i < npages; i++)
+		bump_pages(&pages[i], true, QUEUE_NO_DUE);
+	shmem_wake_worker_before(0);
+}
+
+/* Wakes who waits for a queue whose definition changed.  Callback. */
+static void
+announce_changes(void)
+{
+	for (int i = 0; i < nchanges; i++)
+	{
+		QueueShared *qs = shmem_queue(changes[i]);
+
+		if (qs != NULL)
+		{
+			pg_atomic_fetch_add_u32(&qs->changes, 1);
+			waiters_wake(qs, PG_INT32_MAX);
+		}
+	}
+	if (nchanges > 0)
+		shmem_wake_worker_before(0);
+}
+
+/* Forgets the lists; only frees, which cannot fail */
+static void
+forget(void)
+{
+	npages = nclaims = nchanges = 0;
+	extension_created = false;
+	if (max_pages > KEEP_ENTRIES)
+	{
+		pfree(pages);
+		pages = NULL;
+		max_pages = 0;
+	}
+	if (max_claims > KEEP_ENTRIES)
+	{
+		pfree(claims);
+		claims = NULL;
+		max_claims = 0;
+	}
+}
+
+/* End of a top-level transaction */
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			at_commit();
+			announce_changes();
+			if (extension_created)
+				shmem_want_worker(MyDatabaseId);
+			forget();
+			break;
+		case XACT_EVENT_ABORT:
+			waiters_leave(false);
+			at_abort();
+			forget();
+			break;
+		case XACT_EVENT_PREPARE:
+			at_prepare();
+			forget();
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * A savepoint was rolled back: its deletes came to nothing now, while its
+ * leases stay until the top-level transaction ends.
+ */
+static void
+abort_subtransaction(SubTransactionId subid)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < npages; i++)
+	{
+		if (pages[i].subid != subid)
+			pages[kept++] = pages[i];
+		else if (!is_insert(&pages[i]))
+			undo_delete(&pages[i]);
+	}
+	npages = kept;
+}
+
+/* End of a savepoint: its entries go to its parent, or are undone */
+static void
+subxact_callback(SubXactEvent event, SubTransactionId subid,
+				 SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		waiters_leave(false);
+		abort_subtransaction(subid);
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (int i = npages - 1; i >= 0; i--)
+			if (pages[i].subid == subid)
+				pages[i].subid = parent;
+	}
+}
+
+/*
+ * Called once a process, when the library is loaded.
+ */
+void
+txn_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+}

@@ -1,0 +1,276 @@
+/*
+ * wait.c
+ *	  A receive call: claims, and waits for something to claim.
+ *
+ * Owns the order of things on which wake-ups rest: enter the waiter list,
+ * look once more, sleep.  After waking dequeue claims with a fresh snapshot,
+ * since what it waited for is always newer than the statement's own.  A pop
+ * must not: it would delete messages whose companion rows the rest of the
+ * statement cannot see.  So a pop that meets something newer returns no row,
+ * and the next call takes it.
+ *
+ * While the worker lives nobody polls.  If it does not, a sleeper wakes when
+ * the first lease has been expired for the grace that claim.c grants.
+ *
+ * Locks: none while asleep.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "tcop/pquery.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "wait.h"
+#include "waiters.h"
+
+/* For how long, and how often, a sleeper looks for DDL that was announced */
+#define CHANGE_WATCH_USECS	USECS_PER_SEC
+#define CHANGE_POLL_MS		10
+
+/* How often a queue without a place in shared memory is looked at */
+#define PRIVATE_POLL_MS		100
+
+/* A nap is cut in pieces: the latch takes no longer ones */
+#define LONGEST_NAP_MS		(24 * 3600 * 1000L)
+
+/* State of a call that waits */
+typedef struct Wait
+{
+	Receive    *receive;
+	TimestampTz deadline;
+	uint32		changes[QUEUE_MAX_WAIT_QUEUES]; /* of each queue, last seen */
+	TimestampTz watch_until;	/* DDL was announced: look often till then */
+	int64		taken;
+} Wait;
+
+/* One pass over the queues, in the order given */
+static int64
+claim_pass(Receive *receive)
+{
+	int64		taken = 0;
+
+	for (int i = 0; i < receive->nqueues && taken < receive->max; i++)
+	{
+		Claim		claim;
+
+		claim.q = receive->queues[i];
+		claim.max = receive->max - taken;
+		claim.pop = receive->pop;
+		claim.visibility = receive->default_visibility ?
+			claim.q->visibility_timeout : receive->visibility;
+		claim.sink = receive->sink;
+		claim.arg = receive->arg;
+		taken += claim_messages(&claim);
+		receive->queues[i] = claim.q;
+	}
+	return taken;
+}
+
+/* A pass with a snapshot that sees what was committed until now */
+static int64
+claim_pass_fresh(Receive *receive)
+{
+	int64		taken;
+
+	if (receive->pop)
+		return claim_pass(receive);
+	PushActiveSnapshot(GetLatestSnapshot());
+	taken = claim_pass(receive);
+	PopActiveSnapshot();
+	return taken;
+}
+
+/* Is there a message that the snapshot does not see yet? */
+static bool
+something_newer(Receive *receive)
+{
+	for (int i = 0; i < receive->nqueues; i++)
+		if (claim_something_newer(receive->queues[i]))
+			return true;
+	return false;
+}
+
+/* Is the queue's part of shared memory really shared? */
+static bool
+is_private(QueueShared *qs)
+{
+	return qs < queue_shmem->queues ||
+		qs >= queue_shmem->queues + queue_shmem->max_queues;
+}
+
+/* The earliest deadline of any message of the queue */
+static TimestampTz
+queue_due(Queue *q)
+{
+	TimestampTz due = QUEUE_NO_DUE;
+
+	for (int i = 0; i < q->nsegments; i++)
+		if (q->segments[i].slot != NULL)
+			due = Min(due, (TimestampTz)
+					  pg_atomic_read_u64(&q->segments[i].slot->due));
+	return due;
+}
+
+/* How long to sleep, in milliseconds; 0 = the wait is over */
+static long
+nap(Wait *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = w->deadline;
+	long		ms;
+
+	if (now >= w->deadline)
+		return 0;
+	for (int i = 0; i < w->receive->nqueues; i++)
+	{
+		Queue	   *q = w->receive->queues[i];
+		TimestampTz due = queue_due(q);
+
+		if (due != QUEUE_NO_DUE)
+			until = Min(until, Max(due + CLAIM_GRACE_USECS,
+								   now + PRIVATE_POLL_MS * 1000));
+		if (is_private(q->shared))
+			until = Min(until, now + PRIVATE_POLL_MS * 1000);
+	}
+	if (now < w->watch_until)
+		until = Min(until, now + CHANGE_POLL_MS * 1000);
+	ms = (long) Min((until - now + 999) / 1000, LONGEST_NAP_MS);
+	return Max(ms, 1);
+}
+
+/*
+ * Gives up the snapshot of a top-level CALL for the time of the nap, so that
+ * a waiting consumer does not hold back the cleaning of other tables.  Only
+ * when it is the portal's own and nobody else's.
+ */
+static bool
+drop_snapshot(void)
+{
+	if (ActivePortal == NULL || ActivePortal->portalSnapshot == NULL ||
+		!ActiveSnapshotSet() ||
+		ActivePortal->portalSnapshot != GetActiveSnapshot())
+		return false;
+	PopActiveSnapshot();
+	ActivePortal->portalSnapshot = NULL;
+	InvalidateCatalogSnapshot();
+	return true;
+}
+
+/* Sleeps until woken, without a snapshot where that is possible */
+static void
+sleep_on_latch(Receive *receive, long ms)
+{
+	static uint32 event = 0;
+	bool		dropped = receive->drop_snapshot && drop_snapshot();
+
+	if (event == 0)
+		event = compat_wait_event("QueueReceive");
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 ms, event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (dropped)
+		EnsurePortalSnapshotExists();
+}
+
+/* Raises 55000 when the queue does not hand out messages */
+static void
+check_paused(Queue *q)
+{
+	if (q->dequeue_paused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("queue \"%s\" is paused for dequeue", q->name),
+				 errhint("Its owner can call queue.resume().")));
+}
+
+/* Notices DDL: reads definitions again, and watches for a while */
+static void
+check_changes(Wait *w)
+{
+	for (int i = 0; i < w->receive->nqueues; i++)
+	{
+		Queue	   *q = w->receive->queues[i];
+		uint32		changes = pg_atomic_read_u32(&q->shared->changes);
+
+		if (changes != w->changes[i])
+		{
+			w->changes[i] = changes;
+			w->watch_until = GetCurrentTimestamp() + CHANGE_WATCH_USECS;
+		}
+		w->receive->queues[i] = catalog_queue_reload(q);
+		check_paused(w->receive->queues[i]);
+	}
+}
+
+/* Looks and sleeps in turn until there are messages or time is up */
+static void
+wait_loop(Wait *w)
+{
+	Receive    *receive = w->receive;
+	long		ms;
+
+	for (;;)
+	{
+		waiters_rearm();
+		w->taken = claim_pass_fresh(receive);
+		if (w->taken > 0 || (receive->pop && something_newer(receive)))
+			return;
+		ms = nap(w);
+		if (ms == 0)
+			return;
+		sleep_on_latch(receive, ms);
+		check_changes(w);
+	}
+}
+
+/*
+ * Claims messages for a receive call, waiting for the first of them when
+ * asked to.  Returns their number.
+ */
+int64
+receive_messages(Receive *receive)
+{
+	Wait		w = {0};
+	QueueShared *shared[QUEUE_MAX_WAIT_QUEUES];
+
+	if (receive->wait > 0 && IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("cannot wait for messages in a transaction with "
+						"isolation level %s",
+						XactIsoLevel == XACT_SERIALIZABLE ?
+						"SERIALIZABLE" : "REPEATABLE READ"),
+				 errdetail("Its snapshot would never see a message that "
+						   "arrives while it waits.")));
+	for (int i = 0; i < receive->nqueues; i++)
+		check_paused(receive->queues[i]);
+
+	w.receive = receive;
+	w.taken = claim_pass(receive);
+	if (w.taken > 0 || receive->wait == 0 || receive->nqueues == 0)
+		return w.taken;
+
+	w.deadline = timestamp_plus(GetCurrentTimestamp(), receive->wait);
+	for (int i = 0; i < receive->nqueues; i++)
+	{
+		shared[i] = receive->queues[i]->shared;
+		w.changes[i] = pg_atomic_read_u32(&shared[i]->changes);
+	}
+	waiters_join(shared, receive->nqueues);
+	PG_TRY();
+	{
+		wait_loop(&w);
+	}
+	PG_FINALLY();
+	{
+		waiters_leave(w.taken > 0);
+	}
+	PG_END_TRY();
+	return w.taken;
+}

@@ -1,0 +1,135 @@
+/*
+ * waiters.c
+ *	  Sessions that wait for a message, and how they are woken.
+ *
+ * Owns the waiter list in shared memory.  A session enters the list, looks
+ * at the queue once more, and only then sleeps on its latch; n messages wake
+ * the n sessions that wait longest.  A session that was woken and leaves
+ * without a message, for whatever reason, wakes the next one in its place, so
+ * that no wake-up is lost.  Nobody polls.
+ *
+ * Locks: queue_shmem->waiters_lock, taken last and held for the walk over the
+ * list only.  waiters_wake() and waiters_leave() are safe in transaction
+ * callbacks.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "waiters.h"
+
+static bool joined = false;
+
+static WaiterShared *
+my_waiter(void)
+{
+	return &queue_shmem->waiters[compat_my_proc_number()];
+}
+
+/*
+ * Enters the list for up to QUEUE_MAX_WAIT_QUEUES queues.
+ */
+void
+waiters_join(QueueShared **queues, int nqueues)
+{
+	WaiterShared *me = my_waiter();
+
+	Assert(!joined && nqueues <= QUEUE_MAX_WAIT_QUEUES);
+	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	memcpy(me->queue, queues, nqueues * sizeof(queues[0]));
+	me->nqueues = nqueues;
+	me->woken = false;
+	me->ticket = queue_shmem->next_ticket++;
+	me->pid = MyProcPid;
+	me->latch = MyLatch;
+	me->since = GetCurrentTimestamp();
+	for (int i = 0; i < nqueues; i++)
+		pg_atomic_fetch_add_u32(&queues[i]->waiters, 1);
+	joined = true;
+	LWLockRelease(queue_shmem->waiters_lock);
+}
+
+/* Does the waiter wait for this queue and was not woken yet?  Lock held. */
+static bool
+is_candidate(WaiterShared *waiter, QueueShared *qs)
+{
+	if (waiter->woken)
+		return false;
+	for (int i = 0; i < waiter->nqueues; i++)
+		if (waiter->queue[i] == qs)
+			return true;
+	return false;
+}
+
+/* Wakes the waiter of the queue that waits longest.  Lock held. */
+static bool
+wake_one(QueueShared *qs)
+{
+	WaiterShared *first = NULL;
+
+	for (int i = 0; i < queue_shmem->max_waiters; i++)
+	{
+		WaiterShared *waiter = &queue_shmem->waiters[i];
+
+		if (waiter->nqueues > 0 && is_candidate(waiter, qs) &&
+			(first == NULL || waiter->ticket < first->ticket))
+			first = waiter;
+	}
+	if (first == NULL)
+		return false;
+	first->woken = true;
+	SetLatch(first->latch);
+	return true;
+}
+
+/*
+ * Up to n messages of the queue became claimable: wakes up to n waiters.
+ */
+void
+waiters_wake(QueueShared *qs, int64 n)
+{
+	if (n <= 0 || pg_atomic_read_u32(&qs->waiters) == 0)
+		return;
+	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	while (n-- > 0 && wake_one(qs))
+		;
+	LWLockRelease(queue_shmem->waiters_lock);
+}
+
+/*
+ * The session is about to look again: from now on it can be woken anew.
+ */
+void
+waiters_rearm(void)
+{
+	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	my_waiter()->woken = false;
+	LWLockRelease(queue_shmem->waiters_lock);
+}
+
+/*
+ * Leaves the list, if the session is in it.  Unless it got its message, a
+ * wake-up that it received goes to the next waiter.
+ */
+void
+waiters_leave(bool satisfied)
+{
+	WaiterShared *me;
+
+	if (!joined)
+		return;
+	me = my_waiter();
+	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < me->nqueues; i++)
+	{
+		pg_atomic_fetch_sub_u32(&me->queue[i]->waiters, 1);
+		if (me->woken && !satisfied)
+			wake_one(me->queue[i]);
+	}
+	me->nqueues = 0;
+	joined = false;
+	LWLockRelease(queue_shmem->waiters_lock);
+}

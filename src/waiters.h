@@ -1,0 +1,15 @@
+/*
+ * waiters.h
+ *	  Sessions that wait for a message, and how they are woken.
+ */
+#ifndef QUEUE_WAITERS_H
+#define QUEUE_WAITERS_H
+
+#include "shmem.h"
+
+extern void waiters_join(QueueShared **queues, int nqueues);
+extern void waiters_leave(bool satisfied);
+extern void waiters_rearm(void);
+extern void waiters_wake(QueueShared *qs, int64 n);
+
+#endif							/* QUEUE_WAITERS_H */

@@ -1,0 +1,1 @@
+CREATE TABLE bench_copy (id bigint GENERATED ALWAYS AS IDENTITY, body jsonb NOT NULL);

@@ -1,0 +1,1 @@
+SELECT count(*) || '|' || count(*) FROM bench_insert;

@@ -1,0 +1,2 @@
+SET client_min_messages = warning;
+DROP TABLE IF EXISTS bench_insert;

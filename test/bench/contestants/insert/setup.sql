@@ -1,0 +1,4 @@
+CREATE TABLE bench_insert (
+    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    body jsonb NOT NULL
+);

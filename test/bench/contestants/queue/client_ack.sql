@@ -1,0 +1,1 @@
+SELECT queue.ack_batch('bench', $1::bigint[])

@@ -1,0 +1,1 @@
+SELECT receipt, body FROM queue.dequeue('bench', {{batch}})

@@ -1,0 +1,1 @@
+SELECT queue.enqueue('bench', $1::jsonb)

@@ -1,0 +1,1 @@
+SELECT queue.enqueue_batch('bench', $1::jsonb[])

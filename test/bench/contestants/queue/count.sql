@@ -1,0 +1,1 @@
+SELECT ready || '|' || total FROM queue.stats WHERE queue = 'bench';

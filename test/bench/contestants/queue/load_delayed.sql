@@ -1,0 +1,4 @@
+SET synchronous_commit = off;
+SELECT count(queue.enqueue_batch('bench', bodies[1:least(1000, :count - g * 1000)], delay => '1 hour'))
+  FROM generate_series(0, (:count - 1) / 1000) AS g
+  JOIN bench.pool ON chunk = g % 20;

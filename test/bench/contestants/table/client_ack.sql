@@ -1,0 +1,1 @@
+DELETE FROM bench_table WHERE id = ANY ($1::bigint[])

@@ -1,0 +1,1 @@
+INSERT INTO bench_table (body) VALUES ($1::jsonb)

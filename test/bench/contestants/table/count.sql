@@ -1,0 +1,1 @@
+SELECT count(*) FILTER (WHERE state = 0) || '|' || count(*) FROM bench_table;

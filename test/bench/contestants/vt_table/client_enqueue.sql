@@ -1,0 +1,1 @@
+INSERT INTO bench_vt (body) VALUES ($1::jsonb)

@@ -1,0 +1,420 @@
+# What the TAP tests share: servers with the extension, connections, child
+# processes, and a load whose outcome can be checked after a crash.
+package QueueTest;
+
+use strict;
+use warnings;
+
+use DBI;
+use DBD::Pg;
+use Exporter 'import';
+use POSIX ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(
+  new_server server_conf connect_db column value spawn finish
+  wait_for_true wait_for_worker worker_pid start_again crash_server
+  children_of server_log crashed drain create_load start_load stop_load
+  check_load median);
+
+# Every server gets these; restart_after_crash since a killed backend is not
+# the end of a test, log_statement since the load would fill the disk.
+sub server_conf
+{
+	return join "\n", "shared_preload_libraries = 'queue'",
+	  'restart_after_crash = on', 'log_statement = none',
+	  'max_connections = 40', 'max_worker_processes = 16',
+	  'max_prepared_transactions = 10', 'autovacuum_naptime = 1d', @_;
+}
+
+# A running server with the extension in database postgres.  Options: init
+# (for Cluster's init), conf (lines), extension => 0.
+sub new_server
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%{ $options{init} // {} });
+	$node->append_conf('postgresql.conf',
+		server_conf(@{ $options{conf} // [] }));
+	$node->start;
+	return $node if defined $options{extension} && !$options{extension};
+	$node->safe_psql('postgres', 'CREATE EXTENSION queue');
+	wait_for_worker($node);
+	return $node;
+}
+
+# undef when the server does not accept connections.
+sub connect_db
+{
+	my ($node, %options) = @_;
+	my $dsn = sprintf 'dbi:Pg:host=%s;port=%s;dbname=%s', $node->host,
+	  $node->port, $options{dbname} // 'postgres';
+	return DBI->connect($dsn, '', '', {
+		RaiseError => 1, PrintError => 0, AutoInactiveDestroy => 1,
+		AutoCommit => $options{transactions} ? 0 : 1 })
+	  if $options{must};
+	return eval {
+		DBI->connect($dsn, '', '', {
+			RaiseError => 1, PrintError => 0, AutoInactiveDestroy => 1,
+			AutoCommit => $options{transactions} ? 0 : 1 });
+	};
+}
+
+sub column
+{
+	my ($db, $sql, @values) = @_;
+	return @{ $db->selectcol_arrayref($sql, undef, @values) };
+}
+
+sub value
+{
+	my ($db, $sql, @values) = @_;
+	return ($db->selectrow_array($sql, undef, @values))[0];
+}
+
+# Runs the code in a process of its own.
+sub spawn
+{
+	my ($code) = @_;
+	my $pid = fork // die "fork: $!";
+	return $pid if $pid;
+	local $SIG{TERM} = 'DEFAULT';
+	my $ok = eval { $code->(); 1 };
+	print STDERR "# child: $@" unless $ok;
+	# No END blocks: the servers are the parent's.
+	POSIX::_exit($ok ? 0 : 1);
+}
+
+# Waits for such processes; true when all of them succeeded.
+sub finish
+{
+	my $ok = 1;
+	for my $pid (@_)
+	{
+		waitpid $pid, 0;
+		$ok = 0 if $?;
+	}
+	return $ok;
+}
+
+# Polls until the code returns true; returns what it last returned.
+sub wait_for_true
+{
+	my ($seconds, $code) = @_;
+	my $end = time + $seconds;
+	my $result;
+	until ($result = eval { $code->() })
+	{
+		last if time > $end;
+		sleep 0.02;
+	}
+	return $result;
+}
+
+sub worker_pid
+{
+	my ($node, $dbname) = @_;
+	$dbname //= 'postgres';
+	my $db = connect_db($node, dbname => $dbname) or return;
+	my ($pid) = column($db,
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue worker'
+		 AND datname = ?", $dbname);
+	$db->disconnect;
+	return $pid;
+}
+
+sub wait_for_worker
+{
+	my ($node, $dbname, $seconds) = @_;
+	return wait_for_true($seconds // 30, sub { worker_pid($node, $dbname) });
+}
+
+sub children_of
+{
+	my ($parent) = @_;
+	my @children;
+	for my $stat (glob '/proc/[0-9]*/stat')
+	{
+		open my $in, '<', $stat or next;
+		my $line = <$in> // next;
+		push @children, $1 if $line =~ /^(\d+) \(.*\) \S (\d+) / && $2 == $parent;
+	}
+	return @children;
+}
+
+# SIGKILL for the postmaster, with all => 1 for all of its children as well,
+# which then have no chance to write or say anything.
+sub crash_server
+{
+	my ($node, %options) = @_;
+	my $postmaster = $node->{_pid};
+	my @children = children_of($postmaster);
+	$node->kill9;
+	kill 'KILL', @children if $options{all};
+	wait_for_true(60, sub { !kill 0, @children });
+	return;
+}
+
+# Starts a server that crashed; what is left of the old one may take a moment
+# to go away.
+sub start_again
+{
+	my ($node) = @_;
+	wait_for_true(60, sub { $node->start(fail_ok => 1) })
+	  or BAIL_OUT('the server does not start again');
+	return;
+}
+
+sub server_log
+{
+	my ($node) = @_;
+	return slurp_file($node->logfile);
+}
+
+# What the log says about crashes that the test did not cause.
+sub crashed
+{
+	my ($node) = @_;
+	my @lines = grep {
+		/PANIC: |TRAP: |terminated by signal (?!9\b)|inconsistent page/
+	} split /\n/, server_log($node);
+	return join "\n", @lines;
+}
+
+# Takes and acks all messages of a queue, waiting for those that are leased or
+# delayed.  Returns the ids in the order of delivery.
+sub drain
+{
+	my ($db, $queue, $seconds) = @_;
+	my $end = time + ($seconds // 60);
+	my @ids;
+	while (1)
+	{
+		my $rows = $db->selectall_arrayref(
+			"SELECT id, receipt FROM queue.dequeue(?, 1000)", undef, $queue);
+		if (@$rows)
+		{
+			push @ids, map { $_->[0] } @$rows;
+			$db->do('SELECT queue.ack_batch(?, ?)', undef, $queue,
+				[ map { $_->[1] } @$rows ]);
+			next;
+		}
+		last unless value($db,
+			'SELECT EXISTS (SELECT FROM queue.'
+			  . $db->quote_identifier($queue) . ')');
+		last if time > $end;
+		sleep 0.05;
+	}
+	return @ids;
+}
+
+sub median
+{
+	my @sorted = sort { $a <=> $b } @_;
+	return $sorted[ @sorted / 2 ];
+}
+
+
+# ---------------------------------------------------------------------------
+# The load.  Producers write each message's id to the table "sent" in the
+# transaction that sends it, consumers to "done" in the one that acks it.  So
+# after a crash the database itself says what must be delivered: sent and not
+# done.  What the clients were told about their commits is kept in files.
+# ---------------------------------------------------------------------------
+
+sub create_load
+{
+	my ($node, $queue, %options) = @_;
+	my $visibility = $options{visibility} // '2 s';
+	$node->safe_psql('postgres', qq{
+		SELECT queue.create('$queue', visibility_timeout => '$visibility',
+			retry_delay => '10 ms', retry_max_delay => '1 s');
+		CREATE TABLE sent (id bigint PRIMARY KEY);
+		CREATE TABLE done (id bigint PRIMARY KEY);});
+	return;
+}
+
+# Calls the code with a connection again and again, a new one when it broke.
+sub endlessly
+{
+	my ($node, $stop, $code) = @_;
+	my $db;
+	until (-e $stop)
+	{
+		$db //= connect_db($node, transactions => 1);
+		if (!defined $db)
+		{
+			sleep 0.05;
+			next;
+		}
+		next if eval { $code->($db); 1 };
+		my $error = $@;
+		# A constraint violation is a message done or sent twice.
+		die $error if ($db->state // '') =~ /^23/;
+		eval { $db->rollback };
+		undef $db unless $db->ping > 0;
+	}
+	return;
+}
+
+sub produce
+{
+	my ($node, $queue, $log, $stop) = @_;
+	endlessly($node, $stop, sub {
+		my ($db) = @_;
+		my $n = 1 + int rand 8;
+		# One in eight is stored out of line, one in ten delayed.
+		my @bodies = map {
+			my $filler = rand() < 0.125
+			  ? join('', map { chr 97 + rand 26 } 1 .. 9000) : 'x' x rand 200;
+			qq({"filler":"$filler"})
+		} 1 .. $n;
+		my $delay = rand() < 0.1 ? '300 ms' : undef;
+		my $ids;
+		if ($n == 1)
+		{
+			$ids = [ value($db,
+				'SELECT queue.enqueue(?, ?::jsonb, delay => ?::interval)',
+				$queue, $bodies[0], $delay) ];
+		}
+		else
+		{
+			$ids = value($db,
+				'SELECT queue.enqueue_batch(?, ?::jsonb[], delay => ?::interval)',
+				$queue, \@bodies, $delay);
+		}
+		$db->do('INSERT INTO sent SELECT unnest(?::bigint[])', undef, $ids);
+		if (rand() < 0.1)
+		{
+			$db->rollback;
+			print $log "rolled back $_\n" for @$ids;
+			return;
+		}
+		$db->commit;
+		print $log "sent $_\n" for @$ids;
+	});
+	return;
+}
+
+sub consume
+{
+	my ($node, $queue, $log, $stop) = @_;
+	endlessly($node, $stop, sub {
+		my ($db) = @_;
+		my $rows = $db->selectall_arrayref(
+			'SELECT id, receipt FROM queue.dequeue(?, ?, wait => ?)', undef,
+			$queue, 1 + int rand 20, '200 ms');
+		$db->commit;
+		print $log "receipt $_->[1]\n" for @$rows;
+		my $what = rand;
+		if ($what < 0.05)
+		{
+			return;				# like a consumer that forgot
+		}
+		elsif ($what < 0.1)
+		{
+			$db->do('SELECT queue.nack_batch(?, ?)', undef, $queue,
+				[ map { $_->[1] } @$rows ]);
+			$db->commit;
+			return;
+		}
+		my @acked;
+		for my $row (@$rows)
+		{
+			next unless value($db, 'SELECT queue.ack(?, ?)', $queue, $row->[1]);
+			push @acked, $row->[0];
+			$db->do('INSERT INTO done VALUES (?)', undef, $row->[0]);
+		}
+		if ($what < 0.2)
+		{
+			$db->rollback;
+			return;
+		}
+		$db->commit;
+		print $log "done $_\n" for @acked;
+	});
+	return;
+}
+
+# Starts producers and consumers.  Returns a handle for stop_load.
+sub start_load
+{
+	my ($node, $queue, %options) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir;
+	my %load = (stop => "$dir/stop", queue => $queue, files => [], pids => []);
+	my @roles = ((\&produce) x ($options{producers} // 3),
+		(\&consume) x ($options{consumers} // 3));
+	for my $i (0 .. $#roles)
+	{
+		my $file = "$dir/$i.log";
+		push @{ $load{files} }, $file;
+		push @{ $load{pids} }, spawn(sub {
+			srand($$);
+			open my $log, '>', $file or die "$file: $!";
+			$log->autoflush(1);
+			$roles[$i]->($node, $queue, $log, $load{stop});
+		});
+	}
+	return \%load;
+}
+
+# Stops it; with 0 producers and consumers left.  False when one of them saw
+# what must not be.
+sub stop_load
+{
+	my ($load) = @_;
+	append_to_file($load->{stop}, 'stop');
+	return finish(@{ $load->{pids} });
+}
+
+# Everything that was sent and not done must come, once, and nothing else.
+sub check_load
+{
+	my ($node, $load, $what) = @_;
+	my $db = connect_db($node, must => 1);
+	my $queue = $load->{queue};
+	my (%told, %sent, %done, %drained);
+	for my $file (@{ $load->{files} })
+	{
+		for my $line (split /\n/, slurp_file($file))
+		{
+			my ($event, $id) = $line =~ /^(.*) (-?\d+)$/ or next;
+			$told{$event}{$id}++;
+		}
+	}
+	$sent{$_} = 1 for column($db, 'SELECT id FROM sent');
+	$done{$_} = 1 for column($db, 'SELECT id FROM done');
+	note sprintf '%s: %d sent, %d done, %d rolled back, %d leases', $what,
+	  scalar keys %sent, scalar keys %done,
+	  scalar keys %{ $told{'rolled back'} // {} },
+	  scalar keys %{ $told{receipt} // {} };
+	cmp_ok(scalar keys %sent, '>', 100, "$what: something was sent");
+	cmp_ok(scalar keys %done, '>', 100, "$what: something was done");
+
+	$drained{$_}++ for drain($db, $queue);
+	my @lost = grep { !$done{$_} && !$drained{$_} } keys %sent;
+	is("@lost[0 .. ($#lost > 9 ? 9 : $#lost)]", '', "$what: nothing is lost");
+	my @again = grep { $done{$_} } keys %drained;
+	is("@again", '', "$what: nothing is delivered that was acked");
+	my @twice = grep { $drained{$_} > 1 } keys %drained;
+	is("@twice", '', "$what: nothing is delivered twice after its ack");
+	my @phantoms = grep { !$sent{$_} } keys %drained, keys %done;
+	is("@phantoms", '', "$what: nothing is delivered that was not committed");
+	is(scalar(grep { !$sent{$_} } keys %{ $told{sent} }), 0,
+		"$what: every commit that was reported is there");
+	is(scalar(grep { !$done{$_} } keys %{ $told{done} }), 0,
+		"$what: every ack that was reported is there");
+
+	my @receipts = keys %{ $told{receipt} };
+	is(value($db, 'SELECT queue.ack_batch(?, ?)', $queue, \@receipts), 0,
+		"$what: none of its receipts is good for anything any more");
+	is(value($db, 'SELECT total FROM queue.stats WHERE queue = ?', $queue), 0,
+		"$what: stats agree");
+	$db->disconnect;
+	return;
+}
+
+1;
