@@ -401,7 +401,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION queue.dequeue IS
     'lease the next messages of a queue';
 
--- dequeue_any: dequeue from the first of several queues that has messages.
+-- dequeue_any: dequeue from several queues, one after the other, up to max.
 --   queues  looked at in this order; needs UPDATE (receive) on each
 --   the others, errors and rollback: as dequeue
 -- Returns the messages with the name of their queue.
@@ -542,7 +542,7 @@ COMMENT ON FUNCTION queue.release_batch IS
     'give messages back without counting a failure and return how many';
 
 -- reject: will never work, the message is dead now.
---   reason  for people, kept with the message
+--   reason  for people; accepted, but not stored by this version
 -- Returns true when the lease was still the caller's.  The message stays in
 -- the queue in state dead.  At once, not undone by rollback.
 CREATE FUNCTION queue.reject(
@@ -851,7 +851,8 @@ SELECT s.queue, s.ready, s.delayed, s.leased, s.dead, s.total, s.bytes,
 COMMENT ON VIEW queue.stats IS
     'messages, counters, rates and times of each queue; never scans one';
 COMMENT ON COLUMN queue.stats.bytes IS
-    'size of the queue''s tables';
+    'bytes that the messages take in the queue''s pages; values stored '
+    'out of line are not counted';
 COMMENT ON COLUMN queue.stats.oldest_ready_age IS
     'how long the oldest claimable message has been waiting';
 COMMENT ON COLUMN queue.stats.enqueued IS

@@ -365,12 +365,7 @@ check_right(Oid relid, Oid roleid, const char *name, const char *what,
 	{
 		if (drop && has_privs_of_role(roleid, admin_extension_owner()))
 			return;
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the table of queue \"%s\" does not exist", name),
-				 errdetail("It was dropped without queue.drop()."),
-				 errhint("queue.create() makes the queue anew, and a "
-						 "superuser can clear it away with queue.drop().")));
+		admin_no_such_table(name);
 	}
 	if (queue_is_owner(relid, roleid))
 		return;
@@ -590,8 +585,9 @@ change_access(FunctionCallInfo fcinfo, bool grant)
 		admin_no_such_queue(name);
 	admin_leave(&ctx);
 
-	if (admin_relation_exists(row.relation) &&
-		pg_class_aclmask(row.relation, GetUserId(),
+	if (!admin_relation_exists(row.relation))
+		admin_no_such_table(name);
+	if (pg_class_aclmask(row.relation, GetUserId(),
 						 ACL_GRANT_OPTION_FOR(access->mode), ACLMASK_ALL) !=
 		ACL_GRANT_OPTION_FOR(access->mode))
 		ereport(ERROR,

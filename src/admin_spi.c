@@ -116,6 +116,18 @@ admin_no_such_queue(const char *name)
 			 errhint("Perhaps you meant the queue \"%s\".", nearest) : 0));
 }
 
+/* Raises 42704 for a queue whose parent somebody dropped with DROP TABLE */
+void
+admin_no_such_table(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("the table of queue \"%s\" does not exist", name),
+			 errdetail("It was dropped without queue.drop()."),
+			 errhint("queue.create() makes the queue anew, and a "
+					 "superuser can clear it away with queue.drop().")));
+}
+
 /* The role that owns the extension, and its segments */
 Oid
 admin_extension_owner(void)

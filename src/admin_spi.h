@@ -27,5 +27,6 @@ extern Oid	admin_extension_owner(void);
 extern char *admin_qualified_name(Oid relid);
 extern bool admin_relation_exists(Oid relid);
 extern void admin_no_such_queue(const char *name) pg_attribute_noreturn();
+extern void admin_no_such_table(const char *name) pg_attribute_noreturn();
 
 #endif							/* QUEUE_ADMIN_SPI_H */

@@ -58,6 +58,7 @@ static char *choose_relation_name(const char *name, int32 id, Oid schema);
 static void guard_table(Oid relid);
 static void strip_default_privileges(Oid relid);
 static bool reuse_segment(int32 id, int32 life, char chain);
+static int32 next_life(int32 id);
 
 /*
  * Makes the next segment of a chain and seals the one that was open, in the
@@ -74,7 +75,6 @@ admin_create_segment(int32 queue_id, char chain)
 	Datum		values[2] = {Int32GetDatum(queue_id), CharGetDatum(chain)};
 	Oid			parent;
 	int32		life;
-	bool		isnull;
 
 	admin_enter(&ctx, true);
 	admin_set_local("lock_timeout", SEGMENT_LOCK_TIMEOUT);
@@ -83,14 +83,7 @@ admin_create_segment(int32 queue_id, char chain)
 		admin_leave(&ctx);
 		return false;
 	}
-	if (admin_query_id("UPDATE " QUEUE_SCHEMA ".queue_def d "
-					   "SET next_life = d.next_life OPERATOR(pg_catalog.+) 1 "
-					   "WHERE d.id OPERATOR(pg_catalog.=) $1 "
-					   "RETURNING d.next_life OPERATOR(pg_catalog.-) 1",
-					   queue_id) != 1)
-		elog(ERROR, "queue %d has no row in queue_def", queue_id);
-	life = DatumGetInt32(admin_result(0, 1, &isnull));
-
+	life = next_life(queue_id);
 	admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s SET state = 's' "
 				"WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
 				"AND s.chain OPERATOR(pg_catalog.=) $2 "
@@ -100,7 +93,6 @@ admin_create_segment(int32 queue_id, char chain)
 		tables_make_segment(queue_id, parent, life, chain);
 
 	CacheInvalidateRelcacheByRelid(parent);
-	txn_queue_changed(queue_id);
 	admin_leave(&ctx);
 	return true;
 }
@@ -196,6 +188,7 @@ tables_make_parent(const char *name, int32 id, Oid schema, Oid owner, Oid *ids)
 			  "failures pg_catalog.int4 NOT NULL, "
 			  "priority pg_catalog.int2 NOT NULL, "
 			  "holder pg_catalog.int4 NOT NULL, "
+			  "leased_ms pg_catalog.int4 NOT NULL, "
 			  "enqueued_at pg_catalog.timestamptz NOT NULL, "
 			  "expires_at pg_catalog.timestamptz, "
 			  "key pg_catalog.text, "
@@ -303,6 +296,41 @@ lock_parent(int32 id, Oid *parent)
 		return true;
 	UnlockRelationOid(*parent, ShareUpdateExclusiveLock);
 	return false;
+}
+
+/*
+ * Takes the queue's next life number.  Those whose low bits, which is what a
+ * receipt has room for, belong to a segment in use are skipped.
+ */
+static int32
+next_life(int32 id)
+{
+	bool		isnull;
+	Datum		life;
+	Oid			types[] = {INT4OID, INT4OID};
+	Datum		values[] = {Int32GetDatum(id),
+	Int32GetDatum(RECEIPT_LIFE_MASK)};
+
+	do
+	{
+		if (admin_query_id("UPDATE " QUEUE_SCHEMA ".queue_def d SET "
+						   "next_life = d.next_life OPERATOR(pg_catalog.+) 1 "
+						   "WHERE d.id OPERATOR(pg_catalog.=) $1 "
+						   "RETURNING d.next_life OPERATOR(pg_catalog.-) 1",
+						   id) != 1)
+			elog(ERROR, "queue %d has no row in queue_def", id);
+		life = admin_result(0, 1, &isnull);
+	} while (admin_query("SELECT 1 FROM " QUEUE_SCHEMA ".segment_def s, "
+						 QUEUE_SCHEMA ".queue_def d "
+						 "WHERE d.id OPERATOR(pg_catalog.=) $1 "
+						 "AND s.queue_id OPERATOR(pg_catalog.=) d.id "
+						 "AND s.state OPERATOR(pg_catalog.<>) 'f' "
+						 "AND (s.life OPERATOR(pg_catalog.&) $2) "
+						 "OPERATOR(pg_catalog.=) "
+						 "((d.next_life OPERATOR(pg_catalog.-) 1) "
+						 "OPERATOR(pg_catalog.&) $2)",
+						 lengthof(types), types, values, NULL) > 0);
+	return DatumGetInt32(life);
 }
 
 /*

@@ -7,9 +7,10 @@
  * each message the state of this moment is told, since leases are written in
  * place.  Nothing is written, so that it works on a standby too.
  *
- * A page is passed over when the map knows that no message in the wanted
- * state is on it.  What the map cannot know, messages that this transaction
- * appended, is announced to it before.  During recovery there is no map.
+ * Where one state is asked for, a page is passed over when the map knows that
+ * no message in it is there.  What the map cannot know, messages that this
+ * transaction appended, is announced to it before.  During recovery there is
+ * no map.
  *
  * A walk is no serializable read: it takes no predicate locks, as claims take
  * none.
@@ -128,18 +129,23 @@ next_segment(Browse *browse)
 		map_slot(browse->rel, q->id, false);
 	browse->block = 0;
 	browse->nblocks = RelationGetNumberOfBlocks(browse->rel);
-	if (browse->nblocks > NBuffers / 4)
+	if (browse->nblocks > (BlockNumber) NBuffers / 4)
 		browse->strategy = GetAccessStrategy(BAS_BULKREAD);
 	return true;
 }
 
-/* Does the map know that nothing wanted is on the page? */
+/*
+ * Does the map know that nothing wanted is on the page?  It does not count
+ * messages that a running transaction pops: whoever asks for messages in any
+ * state wants those too.
+ */
 static bool
 can_skip(Browse *browse, BlockNumber block)
 {
 	MapPage		page;
 
-	if (!map_read_page(browse->slot, block, &page) ||
+	if (browse->state == BROWSE_ANY ||
+		!map_read_page(browse->slot, block, &page) ||
 		(page.flags & (MAP_PENDING | MAP_STALE | MAP_COLD)) != 0 ||
 		page.due <= browse->now)
 		return false;
@@ -151,13 +157,9 @@ can_skip(Browse *browse, BlockNumber block)
 			return page.facts.delayed == 0;
 		case BROWSE_LEASED:
 			return page.facts.leased == 0;
-		case BROWSE_DEAD:
+		default:
 			return page.facts.dead == 0;
-		case BROWSE_ANY:
-			break;
 	}
-	return page.facts.ready == 0 && page.facts.delayed == 0 &&
-		page.facts.leased == 0 && page.facts.dead == 0;
 }
 
 /* Is this message, live or not, one of those to read? */

@@ -39,6 +39,9 @@
 #include "catalog.h"
 #include "readymap.h"
 
+/* How often a place in shared memory is asked for */
+#define RETRY_PLACE_USECS	USECS_PER_SEC
+
 static HTAB *queues_by_name = NULL;
 
 /*
@@ -314,12 +317,17 @@ read_segments(Queue *q)
 static void
 load(Queue *q)
 {
-	if (q->shared == NULL ||
+	if (q->shared == NULL || shmem_queue_is_private(q->shared) ||
 		!shmem_queue_valid(q->shared, q->id, q->relid))
 	{
-		q->shared = shmem_queue_assign(q->id, q->relid);
-		if (q->shared == NULL)
-			q->shared = shmem_private_queue(q->id, q->relid);
+		QueueShared *qs = shmem_queue_assign(q->id, q->relid);
+
+		if (qs == NULL && (q->shared == NULL ||
+						   !shmem_queue_is_private(q->shared)))
+			qs = shmem_private_queue(q->id, q->relid);
+		if (qs != NULL)
+			q->shared = qs;
+		q->retry_at = GetCurrentTimestamp() + RETRY_PLACE_USECS;
 	}
 	/* an invalidation that arrives while we read shows in the flag */
 	q->valid = true;
@@ -347,6 +355,19 @@ forget_queue(Queue *q)
 	hash_search(queues_by_name, q->name, HASH_REMOVE, NULL);
 }
 
+/*
+ * Is what we know still true?  A queue without a place in shared memory asks
+ * for one again now and then.
+ */
+static bool
+is_loaded(Queue *q)
+{
+	if (!q->valid || !shmem_queue_valid(q->shared, q->id, q->relid))
+		return false;
+	return !shmem_queue_is_private(q->shared) ||
+		GetCurrentTimestamp() < q->retry_at;
+}
+
 /* The entry of this name, read again if it changed; NULL = no such queue */
 static Queue *
 find_queue(const char *name)
@@ -358,7 +379,7 @@ find_queue(const char *name)
 		init_cache();
 	AcceptInvalidationMessages();
 	q = hash_search(queues_by_name, name, HASH_FIND, NULL);
-	if (q != NULL && q->valid && shmem_queue_valid(q->shared, q->id, q->relid))
+	if (q != NULL && is_loaded(q))
 		return q;
 
 	if (q == NULL)
@@ -377,6 +398,13 @@ find_queue(const char *name)
 			return NULL;
 		}
 		load(q);
+		if (!RelFileNumberIsValid(relation_file(q->relid)))
+		{
+			/* dropped by hand: no news will come of a new one */
+			q->valid = false;
+			q->nsegments = 0;
+			break;
+		}
 		if (q->valid)
 			break;
 	}
@@ -425,8 +453,7 @@ catalog_queue_by_id(int32 id)
 	hash_seq_init(&status, queues_by_name);
 	while ((q = hash_seq_search(&status)) != NULL)
 	{
-		if (q->id == id && q->valid &&
-			shmem_queue_valid(q->shared, id, q->relid))
+		if (q->id == id && is_loaded(q))
 		{
 			hash_seq_term(&status);
 			return q;
@@ -503,6 +530,8 @@ privilege_name(AclMode mode)
 void
 catalog_check_access(Queue *q, AclMode mode, const char *what)
 {
+	if (!RelFileNumberIsValid(relation_file(q->relid)))
+		admin_no_such_table(q->name);
 	if (pg_class_aclcheck(q->relid, GetUserId(), mode) == ACLCHECK_OK)
 		return;
 	ereport(ERROR,

@@ -73,6 +73,7 @@ typedef struct Queue
 	Oid			relid;			/* the parent table: privileges */
 	Oid			sequence;		/* hands out ranges of ids */
 	QueueShared *shared;		/* never NULL once loaded */
+	TimestampTz retry_at;		/* ask for a place again, if it has none */
 
 	/* properties; durations in microseconds */
 	int64		visibility_timeout;

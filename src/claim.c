@@ -29,6 +29,7 @@
 #include "access/xlog.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "replication/syncrep.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
@@ -53,7 +54,14 @@ typedef struct ClaimRun
 	XLogRecPtr	lsn;			/* of the last write */
 	MemoryContext context;		/* of one page's tuples */
 	Buffer		vmbuffer;		/* visibility map page, for pops */
+	int			cold_budget;	/* pages never looked at that we look at */
 } ClaimRun;
+
+/*
+ * After a restart every page has to be looked at once.  The worker does that;
+ * one call helps with so many pages in vain, then reports what it has.
+ */
+#define COLD_PAGES 1024
 
 /* What is taken from one page */
 typedef struct PageTake
@@ -63,33 +71,6 @@ typedef struct PageTake
 	bool		expired[RECEIPT_MAX_OFFSET];	/* takes over such a lease */
 	HeapTuple	tuple[RECEIPT_MAX_OFFSET];
 } PageTake;
-
-/*
- * When this session's recent claims were made, for the statistics of
- * processing time.  A receipt that is pushed out is not counted.
- */
-#define RECENT_CLAIMS 1024
-static struct
-{
-	int64		receipt;
-	TimestampTz at;
-}			recent_claims[RECENT_CLAIMS];
-
-static int
-recent_index(int64 receipt)
-{
-	/* block and offset, the part that differs between messages */
-	return (int) ((uint64) receipt >> RECEIPT_TOKEN_BITS) % RECENT_CLAIMS;
-}
-
-/* When this session took the lease, or 0 when it does not remember */
-TimestampTz
-claim_time_of(int64 receipt)
-{
-	int			i = recent_index(receipt);
-
-	return recent_claims[i].receipt == receipt ? recent_claims[i].at : 0;
-}
 
 /*
  * Would one more failure put a message over the queue's limit?
@@ -171,7 +152,7 @@ pick(ClaimRun *run, PageLook *look, PageTake *take, int32 token)
 			copy->failures++;
 		if (!run->claim->pop)
 		{
-			copy->visible_at = run->visible_at;
+			message_set_lease_end(copy, run->now, run->visible_at);
 			copy->lease = token == head->lease ?
 				layout_new_token(token) : token;
 			copy->holder = MyProcPid;
@@ -200,6 +181,7 @@ write_leases(ClaimRun *run, PageLook *look, PageTake *take)
 		head->deliveries = copy->deliveries;
 		head->failures = copy->failures;
 		head->holder = copy->holder;
+		head->leased_ms = copy->leased_ms;
 	}
 	run->lsn = page_write_end(&write);
 }
@@ -264,12 +246,8 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 		int64		receipt = 0;
 
 		if (!claim->pop)
-		{
 			receipt = receipt_encode(seg->life, block, take->offset[i],
 									 head->lease);
-			recent_claims[recent_index(receipt)].receipt = receipt;
-			recent_claims[recent_index(receipt)].at = run->now;
-		}
 		if (head->deliveries > 1)
 			redelivered++;
 		else
@@ -356,6 +334,8 @@ claim_segment(ClaimRun *run, QueueSegment *seg, int32 token, bool wait)
 		   (block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (map_page_is_cold(seg->slot, block) && run->cold_budget-- <= 0)
+			break;
 		claim_page(run, rel, seg, block, token, wait);
 	}
 	if (BufferIsValid(run->vmbuffer))
@@ -383,6 +363,16 @@ walk_segments(ClaimRun *run, int32 token, bool wait)
 	}
 }
 
+/* Waits until a write is on disk, here and where commits wait for it */
+static void
+make_durable(XLogRecPtr lsn)
+{
+	XLogFlush(lsn);
+	HOLD_INTERRUPTS();
+	SyncRepWaitForLSN(lsn, true);
+	RESUME_INTERRUPTS();
+}
+
 /*
  * Takes up to claim->max messages and hands each to the sink, without waiting
  * for any.  Returns their number.
@@ -398,6 +388,7 @@ claim_messages(Claim *claim)
 	run.now = GetCurrentTimestamp();
 	run.visible_at = timestamp_plus(run.now, claim->visibility);
 	run.vmbuffer = InvalidBuffer;
+	run.cold_budget = COLD_PAGES;
 	run.context = AllocSetContextCreate(CurrentMemoryContext, "queue claim",
 										ALLOCSET_DEFAULT_SIZES);
 
@@ -408,7 +399,7 @@ claim_messages(Claim *claim)
 
 	MemoryContextDelete(run.context);
 	if (queue_durable_claims && !XLogRecPtrIsInvalid(run.lsn))
-		XLogFlush(run.lsn);
+		make_durable(run.lsn);
 	return run.taken;
 }
 

@@ -30,6 +30,5 @@ extern int64 claim_messages(Claim *claim);
 extern bool claim_something_newer(Queue *q);
 extern bool claim_over_limit(Queue *q, int32 failures);
 extern int64 claim_retry_delay(Queue *q, int32 failures);
-extern TimestampTz claim_time_of(int64 receipt);
 
 #endif							/* QUEUE_CLAIM_H */

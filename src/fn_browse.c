@@ -85,7 +85,7 @@ read_state(FunctionCallInfo fcinfo, int argno)
 	if (PG_ARGISNULL(argno))
 		return BROWSE_ANY;
 	name = text_to_cstring(PG_GETARG_TEXT_PP(argno));
-	for (int i = BROWSE_READY; i < lengthof(state_names); i++)
+	for (int i = BROWSE_READY; i < (int) lengthof(state_names); i++)
 		if (strcmp(name, state_names[i]) == 0)
 			return (BrowseState) i;
 	ereport(ERROR,

@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "catalog.h"
+#include "fn_message.h"
 #include "guc.h"
 #include "wait.h"
 
@@ -27,36 +28,6 @@ PG_FUNCTION_INFO_V1(queue_dequeue);
 PG_FUNCTION_INFO_V1(queue_dequeue_any);
 PG_FUNCTION_INFO_V1(queue_pop);
 PG_FUNCTION_INFO_V1(queue_receive);
-
-/* Columns of type queue.message */
-#define MESSAGE_COLS 12
-
-/*
- * Fills the columns of queue.message from a segment's tuple.  A receipt of 0
- * means none.
- */
-static void
-message_values(TupleDesc desc, HeapTuple tuple, int64 receipt,
-			   Datum *values, bool *nulls)
-{
-	Datum		col[Natts_msg];
-	bool		isnull[Natts_msg];
-	static const AttrNumber order[MESSAGE_COLS] = {
-		Anum_msg_id, 0, Anum_msg_body, Anum_msg_payload, Anum_msg_headers,
-		Anum_msg_key, Anum_msg_priority, Anum_msg_deliveries,
-		Anum_msg_failures, Anum_msg_enqueued_at, Anum_msg_visible_at,
-		Anum_msg_expires_at
-	};
-
-	heap_deform_tuple(tuple, desc, col, isnull);
-	col[Anum_msg_priority - 1] =
-		Int32GetDatum(DatumGetInt16(col[Anum_msg_priority - 1]));
-	for (int i = 0; i < MESSAGE_COLS; i++)
-	{
-		values[i] = order[i] ? col[order[i] - 1] : Int64GetDatum(receipt);
-		nulls[i] = order[i] ? isnull[order[i] - 1] : receipt == 0;
-	}
-}
 
 /* Sink of dequeue() and pop() */
 static void
@@ -116,6 +87,19 @@ read_duration(FunctionCallInfo fcinfo, int argno, const char *name)
 	return duration;
 }
 
+/* The length of the leases; 0 where the argument is null */
+static int64
+read_visibility(FunctionCallInfo fcinfo, int argno)
+{
+	int64		visibility = read_duration(fcinfo, argno, "visibility");
+
+	if (visibility == 0 && !PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be greater than zero", "visibility")));
+	return visibility;
+}
+
 /* A later version will accept a filter */
 static void
 refuse_filter(FunctionCallInfo fcinfo, int argno)
@@ -157,7 +141,7 @@ queue_dequeue(PG_FUNCTION_ARGS)
 	receive.queues = &q;
 	receive.max = read_max(fcinfo, 1);
 	receive.default_visibility = PG_ARGISNULL(2);
-	receive.visibility = read_duration(fcinfo, 2, "visibility");
+	receive.visibility = read_visibility(fcinfo, 2);
 	receive.wait = read_duration(fcinfo, 3, "wait");
 	refuse_filter(fcinfo, 4);
 	receive.sink = put_message;
@@ -227,7 +211,7 @@ queue_dequeue_any(PG_FUNCTION_ARGS)
 								  what);
 	receive.max = read_max(fcinfo, 1);
 	receive.default_visibility = PG_ARGISNULL(2);
-	receive.visibility = read_duration(fcinfo, 2, "visibility");
+	receive.visibility = read_visibility(fcinfo, 2);
 	receive.wait = read_duration(fcinfo, 3, "wait");
 	if (receive.wait > 0 && receive.nqueues > QUEUE_MAX_WAIT_QUEUES)
 		ereport(ERROR,
@@ -296,7 +280,7 @@ queue_receive(PG_FUNCTION_ARGS)
 	receive.queues = &q;
 	receive.max = read_max(fcinfo, 1);
 	receive.default_visibility = PG_ARGISNULL(2);
-	receive.visibility = read_duration(fcinfo, 2, "visibility");
+	receive.visibility = read_visibility(fcinfo, 2);
 	receive.wait = read_duration(fcinfo, 3, "wait");
 	receive.sink = append_message;
 	receive.arg = &array;

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -50,10 +51,6 @@ typedef struct MessageParts
 static TupleDesc
 message_descriptor(void)
 {
-	static const Oid types[Natts_msg] = {
-		INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, INT2OID, INT4OID,
-		TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, BYTEAOID, JSONBOID
-	};
 	static TupleDesc desc = NULL;
 
 	if (desc == NULL)
@@ -62,7 +59,8 @@ message_descriptor(void)
 		TupleDesc	new = CreateTemplateTupleDesc(Natts_msg);
 
 		for (int i = 0; i < Natts_msg; i++)
-			TupleDescInitEntry(new, i + 1, NULL, types[i], -1, 0);
+			TupleDescInitEntry(new, i + 1, NULL, layout_column_types[i],
+							   -1, 0);
 		compat_finalize_descriptor(new);
 		desc = new;
 		MemoryContextSwitchTo(old);
@@ -98,14 +96,16 @@ form_message(SendOptions *options, int64 id, MessageParts *parts)
 static void
 check_size(Queue *q, MessageParts *parts)
 {
+	NullableDatum *part[] = {
+		&parts->body, &parts->payload, &parts->headers, &parts->key
+	};
 	Size		size = 0;
 
 	if (q->max_message_bytes == 0)
 		return;
-	if (!parts->body.isnull)
-		size += toast_raw_datum_size(parts->body.value) - VARHDRSZ;
-	if (!parts->payload.isnull)
-		size += toast_raw_datum_size(parts->payload.value) - VARHDRSZ;
+	for (size_t i = 0; i < lengthof(part); i++)
+		if (!part[i]->isnull)
+			size += toast_raw_datum_size(part[i]->value) - VARHDRSZ;
 	if (size > (Size) q->max_message_bytes)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -113,6 +113,17 @@ check_size(Queue *q, MessageParts *parts)
 						size, q->name),
 				 errdetail("Its max_message_bytes is %d.",
 						   q->max_message_bytes)));
+}
+
+/* Raises 22023 for headers that no filter could ever look into */
+static void
+check_headers(MessageParts *parts)
+{
+	if (!parts->headers.isnull &&
+		!JB_ROOT_IS_OBJECT(DatumGetJsonbP(parts->headers.value)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("headers must be a JSON object")));
 }
 
 /* An argument that a later version will accept */
@@ -220,6 +231,7 @@ queue_enqueue(PG_FUNCTION_ARGS)
 	parts.payload = fcinfo->args[2];
 	parts.headers = fcinfo->args[3];
 	parts.key = fcinfo->args[4];
+	check_headers(&parts);
 	check_size(options.q, &parts);
 
 	id = append_reserve_ids(options.q, 1);
@@ -298,6 +310,7 @@ send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
 		parts.payload = column_value(&column[1], start + i);
 		parts.headers = column_value(&column[2], start + i);
 		parts.key = column_value(&column[3], start + i);
+		check_headers(&parts);
 		check_size(options->q, &parts);
 		ids[start + i] = Int64GetDatum(first + i);
 		tuples[i] = form_message(options, first + i, &parts);

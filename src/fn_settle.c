@@ -58,6 +58,10 @@ read_delay(FunctionCallInfo fcinfo, SettleKind kind)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" must not be negative", name)));
+	if (delay == 0 && kind == SETTLE_EXTEND)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be greater than zero", name)));
 	return delay;
 }
 

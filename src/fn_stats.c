@@ -8,8 +8,8 @@
  * the map itself is left to consumers and the worker, since who looks at a
  * page for the map must also wake those who wait for what he found.
  *
- * What cannot be told within the limit is NULL: right after a start, and on
- * a standby, which has no map, in all but small queues.
+ * What cannot be told within the limit is NULL: in a large queue right after
+ * a start, and on a standby, which has no map.
  *
  * Locks: AccessShareLock on one segment at a time, never waited for; a share
  * lock on one buffer.
@@ -37,8 +37,12 @@
 
 PG_FUNCTION_INFO_V1(queue__stats);
 
-/* Most pages read by one call to put the counts right */
-#define MAX_READS		4096
+/*
+ * Most pages read by one call to put the counts right: those changed since
+ * the worker's last look, and those that nobody looked at since the start.
+ */
+#define MAX_STALE_READS 32768
+#define MAX_COLD_READS	4096
 
 /* Most pages of a segment read in search of its first ready message */
 #define MAX_OLDEST_READS 8
@@ -74,14 +78,15 @@ typedef struct Sums
 	int64		dead;
 	int64		bytes;
 	TimestampTz oldest;			/* enqueued_at of a ready one, 0 = none */
-	bool		unknown;		/* there are pages that nobody looked at */
+	bool		unknown;		/* there are pages that were not read */
 } Sums;
 
 /* One call's work */
 typedef struct StatsRun
 {
 	TimestampTz now;
-	int			reads;			/* left of MAX_READS */
+	int			stale_reads;	/* left of MAX_STALE_READS */
+	int			cold_reads;		/* left of MAX_COLD_READS */
 } StatsRun;
 
 /* Adds what a part comes to */
@@ -180,20 +185,19 @@ count_outdated(StatsRun *run, Queue *q, Relation rel, MapSlot *slot,
 	{
 		MapPage		page;
 		bool		known = map_read_page(slot, block, &page);
+		bool		cold = !known || (page.flags & MAP_COLD) != 0;
+		int		   *left = cold ? &run->cold_reads : &run->stale_reads;
 
-		if (known && (page.flags & MAP_STALE) == 0 && page.due > run->now)
+		if (!cold && (page.flags & MAP_STALE) == 0 && page.due > run->now)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		if (run->reads > 0)
-		{
-			run->reads--;
-			count_page(run, q, rel, slot, block, sums);
-		}
-		else if (!known || (page.flags & MAP_COLD) != 0)
+		if (*left == 0)
 		{
 			sums->unknown = true;
 			return;
 		}
+		(*left)--;
+		count_page(run, q, rel, slot, block, sums);
 	}
 }
 
@@ -331,7 +335,7 @@ fill_shared(QueueShared *qs, Datum *values, bool *nulls)
 	for (int i = 0; i < QUEUE_COUNTERS; i++)
 		values[STATS_COUNTERS + i] =
 			Int64GetDatum((int64) pg_atomic_read_u64(&qs->counter[i]));
-	for (int i = 0; i < lengthof(rates); i++)
+	for (int i = 0; i < (int) lengthof(rates); i++)
 	{
 		uint64		rate = pg_atomic_read_u64(&qs->rate[rates[i].counter]);
 
@@ -374,7 +378,7 @@ Datum
 queue__stats(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	StatsRun	run = {GetCurrentTimestamp(), MAX_READS};
+	StatsRun	run = {GetCurrentTimestamp(), MAX_STALE_READS, MAX_COLD_READS};
 	ListCell   *lc;
 
 	queue_require_preload();

@@ -99,7 +99,7 @@ in_flight_of_queue(FunctionCallInfo fcinfo, Queue *q)
 		put(&row, 0, name);
 		put(&row, 1, Int64GetDatum(head->id));
 		put(&row, 2, Int32GetDatum(head->holder));
-		/* 3: when the lease was taken, which nothing keeps */
+		put_time(&row, 3, message_leased_at(head));
 		put(&row, 4, TimestampTzGetDatum(head->visible_at));
 		put(&row, 5, Int32GetDatum(head->deliveries));
 		put(&row, 6, Int32GetDatum(head->failures));
@@ -249,8 +249,7 @@ copy_workers(WorkerRow *rows)
 	{
 		DatabaseShared *db = &queue_shmem->databases[i];
 
-		if (!OidIsValid(db->dboid) || db->state == WORKER_NONE ||
-			db->state == WORKER_NO_EXTENSION)
+		if (!OidIsValid(db->dboid) || db->state == WORKER_NONE)
 			continue;
 		rows[n].dboid = db->dboid;
 		rows[n].state = db->state;
@@ -423,6 +422,8 @@ consumers_of_queue(FunctionCallInfo fcinfo, Queue *q, WaiterRow *waiters,
 						waiters[i].since);
 		waiting = lappend_int(waiting, waiters[i].pid);
 	}
+	if (RecoveryInProgress())
+		return;					/* the holders are the primary's sessions */
 	foreach(lc, lease_holders(q))
 	{
 		int			pid = lfirst_int(lc);

@@ -68,8 +68,8 @@ guc_define(void)
 							NULL, &queue_notify_interval, 100, -1, 3600000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.park_after",
-							"A message that is delayed, leased or dead for "
-							"longer than this is stored apart from the others.",
+							"A message sent with a longer delay than this is "
+							"stored apart from the others.",
 							NULL, &queue_park_after, 300, 1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.segment_size",

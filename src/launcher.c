@@ -47,6 +47,9 @@
 
 PGDLLEXPORT void queue_launcher_main(Datum arg);
 
+/* Databases that were asked, with or without the extension */
+static List *tried = NIL;
+
 /*
  * Called while the server preloads the library.
  */
@@ -113,7 +116,21 @@ list_databases(MemoryContext context)
 	return result;
 }
 
-/* Asks for a worker where none was tried; forgets dropped databases */
+/* A worker of this database will say whether the extension is there */
+static void
+remember_tried(Oid dboid)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	tried = lappend_oid(tried, dboid);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Asks for a worker where none was tried; forgets dropped databases.  One at
+ * a time when places are short: a database without the extension gives its
+ * place back.
+ */
 static void
 sweep(MemoryContext context)
 {
@@ -122,8 +139,13 @@ sweep(MemoryContext context)
 
 	foreach(lc, databases)
 	{
-		if (shmem_database(lfirst_oid(lc), false) == NULL)
-			shmem_want_worker(lfirst_oid(lc));
+		Oid			dboid = lfirst_oid(lc);
+
+		if (list_member_oid(tried, dboid) ||
+			shmem_database(dboid, false) != NULL)
+			continue;
+		if (shmem_want_worker(dboid))
+			remember_tried(dboid);
 	}
 
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);

@@ -19,9 +19,10 @@
 
 #include "layout.h"
 
-static const Oid column_types[Natts_msg] = {
+const Oid	layout_column_types[Natts_msg] = {
 	INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, INT2OID, INT4OID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, BYTEAOID, JSONBOID
+	INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID, BYTEAOID,
+	JSONBOID
 };
 
 StaticAssertDecl(offsetof(MessageHead, visible_at) == 8, "visible_at moved");
@@ -77,7 +78,7 @@ layout_check(Relation rel)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped || att->atttypid != column_types[i] ||
+		if (att->attisdropped || att->atttypid != layout_column_types[i] ||
 			att->attnotnull != (i < Anum_msg_enqueued_at))
 			refuse(rel, psprintf("has a changed column %d", i + 1));
 	}

@@ -30,13 +30,14 @@
 #define Anum_msg_failures		5
 #define Anum_msg_priority		6
 #define Anum_msg_holder			7
-#define Anum_msg_enqueued_at	8
-#define Anum_msg_expires_at		9
-#define Anum_msg_key			10
-#define Anum_msg_body			11
-#define Anum_msg_payload		12
-#define Anum_msg_headers		13
-#define Natts_msg				13
+#define Anum_msg_leased_ms		8
+#define Anum_msg_enqueued_at	9
+#define Anum_msg_expires_at		10
+#define Anum_msg_key			11
+#define Anum_msg_body			12
+#define Anum_msg_payload		13
+#define Anum_msg_headers		14
+#define Natts_msg				14
 
 /*
  * The fixed part.  visible_at says when the message may be taken next:
@@ -52,8 +53,26 @@ typedef struct MessageHead
 	int32		failures;
 	int16		priority;
 	int32		holder;			/* process id, for display only */
+	int32		leased_ms;		/* length of the lease, for display only */
 	TimestampTz enqueued_at;
 } MessageHead;
+
+/* When the current lease began, 0 if it is too long to tell */
+static inline TimestampTz
+message_leased_at(const MessageHead *head)
+{
+	if (head->leased_ms == PG_INT32_MAX)
+		return 0;
+	return head->visible_at - (int64) head->leased_ms * 1000;
+}
+
+/* Makes a lease from one time to another */
+static inline void
+message_set_lease_end(MessageHead *head, TimestampTz from, TimestampTz to)
+{
+	head->visible_at = to;
+	head->leased_ms = (int32) Min((to - from) / 1000, PG_INT32_MAX);
+}
 
 #define MESSAGE_IS_DEAD(head) ((head)->visible_at == DT_NOEND)
 
@@ -116,6 +135,8 @@ receipt_decode(int64 receipt)
 	result.life = (int) r;
 	return result;
 }
+
+extern const Oid layout_column_types[Natts_msg];
 
 extern void layout_check(Relation rel);
 extern int32 layout_new_token(int32 old_token);

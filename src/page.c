@@ -78,6 +78,10 @@ page_message_status(Page page, OffsetNumber offset, Relation rel,
 			if (HeapTupleHeaderXminInvalid(header))
 				return MESSAGE_GONE;
 			decider->xid = HeapTupleHeaderGetXmin(header);
+			/* deleted by an earlier command of this transaction */
+			if ((header->t_infomask & HEAP_XMAX_INVALID) == 0 &&
+				TransactionIdIsCurrentTransactionId(xmax))
+				decider->xid = xmax;
 			return MESSAGE_UNDECIDED;
 		default:				/* being deleted or locked */
 			if (HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
@@ -197,7 +201,12 @@ page_insert(Relation rel, Buffer buffer, HeapTuple *tuples, int ntuples,
 		RelationPutHeapTuple(rel, buffer, tuples[i], false);
 	MarkBufferDirty(buffer);
 	if (RelationNeedsWAL(rel))
-		PageSetLSN(page, log_insert(buffer, tuples, n, init, scratch.data));
+	{
+		/* before 16, PageSetLSN evaluates its argument twice */
+		XLogRecPtr	lsn = log_insert(buffer, tuples, n, init, scratch.data);
+
+		PageSetLSN(page, lsn);
+	}
 	END_CRIT_SECTION();
 
 	pgstat_count_heap_insert(rel, n);
@@ -308,6 +317,7 @@ delete_all_visible(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 		for (int i = 0; i < n; i++)
 		{
 			xl_heap_delete xlrec;
+			XLogRecPtr	lsn;
 
 			xlrec.xmax = xid;
 			xlrec.offnum = offsets[i];
@@ -316,7 +326,8 @@ delete_all_visible(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 			XLogBeginInsert();
 			XLogRegisterData((char *) &xlrec, SizeOfHeapDelete);
 			XLogRegisterBuffer(0, buffer, REGBUF_STANDARD);
-			PageSetLSN(page, XLogInsert(RM_HEAP_ID, XLOG_HEAP_DELETE));
+			lsn = XLogInsert(RM_HEAP_ID, XLOG_HEAP_DELETE);
+			PageSetLSN(page, lsn);
 		}
 	}
 	END_CRIT_SECTION();

@@ -586,6 +586,15 @@ map_bump(MapSlot *slot, BlockNumber block, bool ready, TimestampTz due)
 		pg_atomic_write_u32(&slot->stale, 1);
 }
 
+/* Has nobody looked at the page since the slot was made? */
+bool
+map_page_is_cold(MapSlot *slot, BlockNumber block)
+{
+	return covers(slot, block) &&
+		(pg_atomic_read_u32(&chunk_of(slot, block)->
+							word[block % MAP_CHUNK_PAGES]) & MAP_COLD) != 0;
+}
+
 /*
  * Did the last look find messages on the page?  True where nobody looked.
  */

@@ -89,6 +89,7 @@ extern void map_looked(MapLook *look, const MapResult *result);
 
 extern void map_bump(MapSlot *slot, BlockNumber block, bool ready,
 					 TimestampTz due);
+extern bool map_page_is_cold(MapSlot *slot, BlockNumber block);
 extern bool map_page_has_messages(MapSlot *slot, BlockNumber block);
 extern void map_lower_due(MapSlot *slot, BlockNumber block, TimestampTz due);
 extern void map_recompute_due(MapSlot *slot, TimestampTz now);

@@ -210,7 +210,7 @@ remove_from_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 		look_begin(&look, rel, seg->slot, buffer);
 		while (look_next(&look, &tup))
 		{
-			if (n < lengthof(offsets))
+			if (n < (int) lengthof(offsets))
 				offsets[n++] = look.offset;
 			else
 				look_count(&look, message_head(tup.t_data), tup.t_len, now);

@@ -57,6 +57,7 @@ typedef struct PageSettle
 {
 	int			nmatches;
 	OffsetNumber offset[RECEIPT_MAX_OFFSET];
+	TimestampTz leased_at[RECEIPT_MAX_OFFSET];
 	bool		must_wait;		/* for decider, about the message at self */
 	MessageDecider decider;
 	ItemPointerData self;
@@ -117,7 +118,11 @@ match_page(Settle *s, Relation rel, Buffer buffer, const int64 *receipts,
 			return;
 		}
 		if (status == MESSAGE_LIVE)
+		{
+			ps->leased_at[ps->nmatches] =
+				message_leased_at(message_head(tup.t_data));
 			ps->offset[ps->nmatches++] = r.offset;
+		}
 		else
 			s->stale[s->nstale++] = receipts[i];
 	}
@@ -133,7 +138,8 @@ change_head(Settle *s, MessageHead *head)
 	switch (s->kind)
 	{
 		case SETTLE_EXTEND:
-			head->visible_at = timestamp_plus(s->now, delay);
+			message_set_lease_end(head, message_leased_at(head),
+								  timestamp_plus(s->now, delay));
 			return;
 		case SETTLE_RELEASE:
 			head->visible_at = timestamp_plus(s->now, delay);
@@ -185,12 +191,23 @@ write_page(Settle *s, Relation rel, MapSlot *slot, Buffer buffer,
 	map_bump(slot, BufferGetBlockNumber(buffer), ready > 0, due);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 
-	waiters_wake(qs, ready);
+	if (ready > 0)
+		waiters_announce(qs, ready);
 	if (due != QUEUE_NO_DUE)
 		shmem_wake_worker_before(due);
 	queue_count(qs, COUNT_DEAD_LETTERED, dead);
 	if (s->kind == SETTLE_NACK)
 		queue_count(qs, COUNT_NACKED, ps->nmatches);
+}
+
+/* Counts how long the acked messages were worked on */
+static void
+count_processing_time(Settle *s, PageSettle *ps)
+{
+	for (int i = 0; i < ps->nmatches; i++)
+		if (ps->leased_at[i] != 0)
+			histogram_add(&s->q->shared->processing_time,
+						  s->now - ps->leased_at[i]);
 }
 
 /*
@@ -242,6 +259,8 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 			visibilitymap_pin(rel, block, &vmbuffer);
 	}
 	s->done += ps.nmatches;
+	if (s->kind == SETTLE_ACK)
+		count_processing_time(s, &ps);
 	ReleaseBuffer(buffer);
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);
@@ -348,19 +367,6 @@ forwarded_receipt(Queue *q, int64 receipt)
 	return result;
 }
 
-/* Counts the processing time of what is acked, where it is known */
-static void
-count_processing_time(Queue *q, const int64 *receipts, int n, TimestampTz now)
-{
-	for (int i = 0; i < n; i++)
-	{
-		TimestampTz at = claim_time_of(receipts[i]);
-
-		if (at != 0)
-			histogram_add(&q->shared->processing_time, now - at);
-	}
-}
-
 /*
  * Settles receipts, which may be repeated, stale or forged.  Returns how many
  * leases were settled.
@@ -408,27 +414,39 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 		settle_sorted(&s, sorted, nmoved);
 		queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
 	}
-	if (kind == SETTLE_ACK)
-		count_processing_time(s.q, receipts, n, s.now);
 	return s.done;
 }
 
-/* The message of an aborted claim, if it is as the claim left it */
+/*
+ * Is this the message of an aborted claim?  One that was popped may have been
+ * claimed by somebody else since: it was back at once.
+ */
 static bool
 is_aborted_claim(const AbortedClaim *claim, const Receipt *r,
-				 const MessageHead *head, TimestampTz now)
+				 const MessageHead *head)
 {
-	if (head->id != claim->message_id)
+	if (head->id != claim->message_id || MESSAGE_IS_DEAD(head))
 		return false;
-	if (claim->popped)
-		return head->visible_at <= now;
-	return head->lease == r->token;
+	return claim->popped || head->lease == r->token;
+}
+
+/* Counts a failure, and lets the message's new holder keep it */
+static void
+count_failure(Relation rel, Buffer buffer, OffsetNumber offset)
+{
+	PageWrite	write;
+
+	page_write_begin(&write, rel, buffer);
+	page_write_head(&write, offset)->failures++;
+	page_write_end(&write);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 }
 
 /*
  * The transaction that claimed a message was rolled back: counts a failure
- * and gives the message back after the queue's backoff.  Called by the
- * worker; does nothing when anybody touched the message since.
+ * and gives the message back, a lease after the queue's backoff, a popped one
+ * at once.  Called by the worker; does nothing when somebody else deletes the
+ * message or took over its lease.
  */
 void
 settle_aborted(Queue *q, const AbortedClaim *claim)
@@ -445,7 +463,10 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 		return;
 	rel = catalog_open_segment(q, seg, false);
 	if (rel == NULL)
+	{
+		waiters_wake(q->shared, claim->popped);
 		return;
+	}
 	if (r.block >= RelationGetNumberOfBlocks(rel))
 	{
 		relation_close(rel, RowExclusiveLock);
@@ -454,21 +475,27 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 
 	s.q = q;
 	s.kind = SETTLE_NACK;
-	s.delay = SETTLE_DEFAULT_DELAY;
+	s.delay = claim->popped ? 0 : SETTLE_DEFAULT_DELAY;
 	s.now = GetCurrentTimestamp();
 	ps.nmatches = 1;
 	ps.offset[0] = r.offset;
 
 	buffer = ReadBuffer(rel, r.block);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	if (!PageIsNew(BufferGetPage(buffer)) &&
-		layout_item_is_message(BufferGetPage(buffer), r.offset) &&
+	if (PageIsNew(BufferGetPage(buffer)) ||
+		!layout_item_is_message(BufferGetPage(buffer), r.offset) ||
 		page_message_status(BufferGetPage(buffer), r.offset, rel, buffer,
-							&tup, &ps.decider) == MESSAGE_LIVE &&
-		is_aborted_claim(claim, &r, message_head(tup.t_data), s.now))
-		write_page(&s, rel, seg->slot, buffer, &ps);
-	else
+							&tup, &ps.decider) != MESSAGE_LIVE ||
+		!is_aborted_claim(claim, &r, message_head(tup.t_data)))
+	{
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		/* perhaps there is something that only a look finds out */
+		waiters_wake(q->shared, claim->popped);
+	}
+	else if (claim->popped && message_head(tup.t_data)->visible_at > s.now)
+		count_failure(rel, buffer, r.offset);
+	else
+		write_page(&s, rel, seg->slot, buffer, &ps);
 	ReleaseBuffer(buffer);
 	relation_close(rel, RowExclusiveLock);
 }

@@ -349,6 +349,14 @@ shmem_private_queue(int32 queue_id, Oid relid)
 	return qs;
 }
 
+/* Is it such a stand-in? */
+bool
+shmem_queue_is_private(QueueShared *qs)
+{
+	return qs < queue_shmem->queues ||
+		qs >= queue_shmem->queues + queue_shmem->max_queues;
+}
+
 /*
  * Gives up the place of a queue that no longer exists.
  */
@@ -396,24 +404,26 @@ shmem_database(Oid dboid, bool assign)
 }
 
 /*
- * Asks the launcher to start a worker for a database unless one runs.  Safe
- * in transaction callbacks.
+ * Asks the launcher to start a worker for a database unless one runs.  False
+ * when queue.max_databases are served already.  Safe in transaction callbacks.
  */
-void
+bool
 shmem_want_worker(Oid dboid)
 {
 	DatabaseShared *db = shmem_database(dboid, true);
 
 	if (db == NULL)
-		return;
+		return false;
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
-	if (db->state == WORKER_NONE || db->state == WORKER_NO_EXTENSION)
+	db->asked = true;
+	if (db->state == WORKER_NONE)
 	{
 		db->state = WORKER_WANTED;
 		db->retry_at = 0;
 	}
 	LWLockRelease(queue_shmem->lock);
 	shmem_wake_launcher();
+	return true;
 }
 
 /* Wakes a database's worker, if it runs.  Safe in transaction callbacks. */
@@ -460,20 +470,24 @@ shmem_wake_worker_before(TimestampTz when)
 }
 
 /*
- * Hands an aborted claim to the worker.  When the ring is full the lease
- * runs out by itself.  Safe in transaction callbacks.
+ * Hands an aborted claim to the worker.  Returns false when it will not see to
+ * it soon: a lease then runs out by itself.  Safe in transaction callbacks.
  */
-void
+bool
 shmem_push_aborted(const AbortedClaim *claim)
 {
 	DatabaseShared *db = my_database();
+	bool		pushed;
 
 	if (db == NULL)
-		return;
+		return false;
 	SpinLockAcquire(&db->ring_mutex);
-	if (db->ring_tail - db->ring_head < QUEUE_ABORT_RING)
+	pushed = db->ring_tail - db->ring_head < QUEUE_ABORT_RING;
+	if (pushed)
 		db->ring[db->ring_tail++ % QUEUE_ABORT_RING] = *claim;
+	pushed = pushed && db->latch != NULL;
 	SpinLockRelease(&db->ring_mutex);
+	return pushed;
 }
 
 /* Takes the oldest aborted claim; false when there is none. */

@@ -113,8 +113,7 @@ typedef enum WorkerState
 	WORKER_NONE,				/* no process, none wanted */
 	WORKER_WANTED,				/* launcher should start one */
 	WORKER_STARTING,
-	WORKER_RUNNING,
-	WORKER_NO_EXTENSION			/* it looked, and the extension is not there */
+	WORKER_RUNNING
 } WorkerState;
 
 /* One database's worker */
@@ -122,6 +121,7 @@ typedef struct DatabaseShared
 {
 	Oid			dboid;			/* InvalidOid = free; under lock */
 	WorkerState state;			/* under lock */
+	bool		asked;			/* since the worker's start; under lock */
 	pid_t		pid;
 	TimestampTz started_at;
 	TimestampTz retry_at;		/* launcher only: not before */
@@ -279,13 +279,14 @@ extern void shmem_install_hooks(void);
 extern QueueShared *shmem_queue(int32 queue_id);
 extern QueueShared *shmem_queue_assign(int32 queue_id, Oid relid);
 extern bool shmem_queue_valid(QueueShared *qs, int32 queue_id, Oid relid);
+extern bool shmem_queue_is_private(QueueShared *qs);
 extern QueueShared *shmem_private_queue(int32 queue_id, Oid relid);
 extern void shmem_queue_forget(int32 queue_id);
 extern DatabaseShared *shmem_database(Oid dboid, bool assign);
-extern void shmem_want_worker(Oid dboid);
+extern bool shmem_want_worker(Oid dboid);
 extern void shmem_wake_worker(DatabaseShared *db);
 extern void shmem_wake_worker_before(TimestampTz when);
-extern void shmem_push_aborted(const AbortedClaim *claim);
+extern bool shmem_push_aborted(const AbortedClaim *claim);
 extern bool shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim);
 extern void shmem_want_full_pass(void);
 extern void shmem_wake_launcher(void);

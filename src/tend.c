@@ -100,23 +100,40 @@ needs_tending(Queue *q, QueueSegment *seg, TendStep *step)
 	return true;
 }
 
-/* Finds the first thing to do for a queue */
+/* The segment of the least life number behind this one */
+static QueueSegment *
+next_segment(Queue *q, int32 life)
+{
+	QueueSegment *next = NULL;
+
+	for (int i = 0; i < q->nsegments; i++)
+	{
+		QueueSegment *seg = &q->segments[i];
+
+		if (seg->life > life && (next == NULL || seg->life < next->life))
+			next = seg;
+	}
+	return next;
+}
+
+/* Finds the next thing to do for a queue */
 static void
 find_work(void *arg)
 {
 	TendWork   *work = arg;
 	Queue	   *q = catalog_queue_by_id(work->queue_id);
+	QueueSegment *seg;
 	int			start = work->life; /* behind this one */
 
 	work->life = 0;
 	if (q == NULL)
 		return;
-	for (int i = 0; q->valid && i < q->nsegments; i++)
+	while (q->valid && (seg = next_segment(q, start)) != NULL)
 	{
-		if (q->segments[i].life > start &&
-			needs_tending(q, &q->segments[i], &work->step))
+		start = seg->life;
+		if (needs_tending(q, seg, &work->step))
 		{
-			work->life = q->segments[i].life;
+			work->life = start;
 			return;
 		}
 	}

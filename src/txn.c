@@ -27,7 +27,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "guc.h"
 #include "readymap.h"
 #include "shmem.h"
 #include "txn.h"
@@ -181,15 +180,6 @@ is_insert(TxnPage *page)
 	return page->kind == TXN_APPENDED || page->kind == TXN_MOVED_IN;
 }
 
-/* Tells the worker that there is something to NOTIFY about.  Callback. */
-static void
-want_notify(QueueShared *qs)
-{
-	if (queue_notify_interval >= 0 &&
-		pg_atomic_exchange_u32(&qs->notify, 1) == 0)
-		shmem_wake_worker_before(0);
-}
-
 static void
 bump_pages(TxnPage *page, bool ready, TimestampTz due)
 {
@@ -206,8 +196,7 @@ announce_appended(TxnPage *page)
 	if (page->due == 0)
 	{
 		bump_pages(page, true, QUEUE_NO_DUE);
-		waiters_wake(page->qs, page->nmessages);
-		want_notify(page->qs);
+		waiters_announce(page->qs, page->nmessages);
 	}
 	else
 	{
@@ -240,18 +229,28 @@ static void
 undo_delete(TxnPage *page)
 {
 	bump_pages(page, true, QUEUE_NO_DUE);
-	waiters_wake(page->qs, page->nmessages);
+	waiters_announce(page->qs, page->nmessages);
 }
 
-/* What the transaction did has come to nothing.  Callback. */
+/*
+ * What the transaction did has come to nothing.  Who waits for a message that
+ * was popped is woken by the worker when it has counted the failure: a
+ * consumer who takes it before that, and fails as well, would go uncounted.
+ * Callback.
+ */
 static void
 at_abort(void)
 {
 	for (int i = 0; i < npages; i++)
-		if (!is_insert(&pages[i]))
+	{
+		if (pages[i].kind == TXN_POPPED)
+			bump_pages(&pages[i], true, QUEUE_NO_DUE);
+		else if (!is_insert(&pages[i]))
 			undo_delete(&pages[i]);
+	}
 	for (int i = 0; i < nclaims; i++)
-		shmem_push_aborted(&claims[i].claim);
+		if (!shmem_push_aborted(&claims[i].claim) && claims[i].claim.popped)
+			waiters_announce(claims[i].qs, 1);
 	if (nclaims > 0)
 		shmem_wake_worker_before(0);
 }

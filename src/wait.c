@@ -95,14 +95,6 @@ something_newer(Receive *receive)
 	return false;
 }
 
-/* Is the queue's part of shared memory really shared? */
-static bool
-is_private(QueueShared *qs)
-{
-	return qs < queue_shmem->queues ||
-		qs >= queue_shmem->queues + queue_shmem->max_queues;
-}
-
 /* The earliest deadline of any message of the queue */
 static TimestampTz
 queue_due(Queue *q)
@@ -134,7 +126,7 @@ nap(Wait *w)
 		if (due != QUEUE_NO_DUE)
 			until = Min(until, Max(due + CLAIM_GRACE_USECS,
 								   now + PRIVATE_POLL_MS * 1000));
-		if (is_private(q->shared))
+		if (shmem_queue_is_private(q->shared))
 			until = Min(until, now + PRIVATE_POLL_MS * 1000);
 	}
 	if (now < w->watch_until)
@@ -157,8 +149,23 @@ drop_snapshot(void)
 		return false;
 	PopActiveSnapshot();
 	ActivePortal->portalSnapshot = NULL;
+	if (ActivePortal->holdSnapshot != NULL)
+	{
+		UnregisterSnapshotFromOwner(ActivePortal->holdSnapshot,
+									ActivePortal->resowner);
+		ActivePortal->holdSnapshot = NULL;
+	}
 	InvalidateCatalogSnapshot();
 	return true;
+}
+
+/* The opposite: the portal's snapshot, a new one, protects the result */
+static void
+restore_snapshot(void)
+{
+	EnsurePortalSnapshotExists();
+	ActivePortal->holdSnapshot =
+		RegisterSnapshotOnOwner(GetActiveSnapshot(), ActivePortal->resowner);
 }
 
 /* Sleeps until woken, without a snapshot where that is possible */
@@ -175,7 +182,7 @@ sleep_on_latch(Receive *receive, long ms)
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (dropped)
-		EnsurePortalSnapshotExists();
+		restore_snapshot();
 }
 
 /* Raises 55000 when the queue does not hand out messages */

@@ -9,8 +9,7 @@
  * that no wake-up is lost.  Nobody polls.
  *
  * Locks: queue_shmem->waiters_lock, taken last and held for the walk over the
- * list only.  waiters_wake() and waiters_leave() are safe in transaction
- * callbacks.
+ * list only.  Everything but waiters_join() is safe in transaction callbacks.
  */
 #include "postgres.h"
 
@@ -19,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "guc.h"
 #include "waiters.h"
 
 static bool joined = false;
@@ -97,6 +97,19 @@ waiters_wake(QueueShared *qs, int64 n)
 	while (n-- > 0 && wake_one(qs))
 		;
 	LWLockRelease(queue_shmem->waiters_lock);
+}
+
+/*
+ * Messages of the queue became claimable, n of them if that is known: wakes
+ * as many waiters, and has the worker send a NOTIFY for those who listen.
+ */
+void
+waiters_announce(QueueShared *qs, int64 n)
+{
+	waiters_wake(qs, n);
+	if (queue_notify_interval >= 0 &&
+		pg_atomic_exchange_u32(&qs->notify, 1) == 0)
+		shmem_wake_worker_before(0);
 }
 
 /*

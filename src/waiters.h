@@ -11,5 +11,6 @@ extern void waiters_join(QueueShared **queues, int nqueues);
 extern void waiters_leave(bool satisfied);
 extern void waiters_rearm(void);
 extern void waiters_wake(QueueShared *qs, int64 n);
+extern void waiters_announce(QueueShared *qs, int64 n);
 
 #endif							/* QUEUE_WAITERS_H */

@@ -97,7 +97,9 @@ detach(int code, Datum arg)
 
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
 	my_db->pid = 0;
-	if (my_db->state == WORKER_RUNNING)
+	if (my_db->state == WORKER_NONE && !my_db->asked)
+		my_db->dboid = InvalidOid;	/* gives the place back */
+	else
 	{
 		my_db->state = WORKER_WANTED;
 		my_db->retry_at = GetCurrentTimestamp() + USECS_PER_SEC;
@@ -124,6 +126,7 @@ attach(Oid dboid)
 	{
 		my_db->pid = MyProcPid;
 		my_db->state = WORKER_RUNNING;
+		my_db->asked = false;
 		my_db->started_at = GetCurrentTimestamp();
 	}
 	LWLockRelease(queue_shmem->lock);
@@ -143,7 +146,6 @@ leave(WorkerState state)
 {
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
 	my_db->state = state;
-	my_db->retry_at = GetCurrentTimestamp() + USECS_PER_SEC;
 	LWLockRelease(queue_shmem->lock);
 	proc_exit(0);
 }
@@ -262,8 +264,7 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 	PageWrite	write = {0};
 	HeapTupleData tup;
 	int			dead = 0;
-	bool		was_ready;
-	bool		was_cold;
+	bool		known;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	look_begin(&look, rel, slot, buffer);
@@ -291,12 +292,12 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 
 	queue_count(q->shared, COUNT_EXPIRED, dead);
 	queue_count(q->shared, COUNT_DEAD_LETTERED, dead);
-	was_ready = look.map.covered && (look.map.word & MAP_READY) != 0;
-	was_cold = look.map.covered && (look.map.word & MAP_COLD) != 0;
-	if (look.result.facts.ready > 0 && (!was_ready || was_cold))
+	/* a page that was ready for long was announced when it became so */
+	known = look.map.covered && (look.map.word & MAP_READY) != 0 &&
+		(look.map.word & MAP_COLD) == 0;
+	if (look.result.facts.ready > 0 && !known)
 	{
-		waiters_wake(q->shared, look.result.facts.ready);
-		pg_atomic_write_u32(&q->shared->notify, 1);
+		waiters_announce(q->shared, look.result.facts.ready);
 	}
 }
 
@@ -388,6 +389,19 @@ worker_next_slot(int *index)
 	return NULL;
 }
 
+/*
+ * Pages turned ready since a transaction ended: whoever waits shall look.  It
+ * is not known here how many messages there are, if any.
+ */
+static void
+announce_decided(MapSlot *slot)
+{
+	QueueShared *qs = shmem_queue(slot->queue_id);
+
+	if (qs != NULL)
+		waiters_announce(qs, PG_INT32_MAX);
+}
+
 /* Looks at what is due, stale or decided in any slot */
 static void
 look_at_slots(void)
@@ -408,6 +422,7 @@ look_at_slots(void)
 			if (map_resolve_pending(slot, pending_interval >=
 									PENDING_MAX_USECS) > 0)
 			{
+				announce_decided(slot);
 				work.stale = true;
 				pending_interval = PENDING_MIN_USECS;
 			}
@@ -455,7 +470,7 @@ tend(TimestampTz now)
 	bool		exists = false;
 
 	if (worker_attempt(check_extension, &exists) && !exists)
-		leave(WORKER_NO_EXTENSION);
+		leave(WORKER_NONE);
 	tend_queues(now, full);
 	tend_at = now + TEND_USECS;
 }

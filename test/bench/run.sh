@@ -118,7 +118,7 @@ expand_workloads() {
 
 	for w in ${workloads:-core}; do
 		case $w in
-			core) w="enqueue drain_server drain_bodies claim" ;;
+			core) w="enqueue_server enqueue drain_server drain_bodies claim" ;;
 			all) w=$(cd "$bench/workloads" && echo *.sh | sed 's/\.sh//g') ;;
 			*)
 				[ -f "$bench/workloads/$w.sh" ] ||

@@ -78,7 +78,7 @@ SELECT queue.ack_batch('ack', NULL);
 SELECT queue.ack_batch('ack', '{NULL}');
 SELECT queue.ack_batch('ack', :'rs') + 5 = cardinality(:'rs'::bigint[]) AS rest;
 SELECT queue.ack_batch('ack', :'rs');
-SELECT * FROM queue.peek('ack', 100);
+SELECT body, state FROM queue.peek('ack', 100);
 
 -- An array of two dimensions, or one that does not begin at 1, is a list too.
 SELECT count(queue.enqueue('ack', to_jsonb(i))) FROM generate_series(1, 4) i;
@@ -103,4 +103,4 @@ SELECT error_of($$SELECT queue.ack('nowhere', 1)$$);
 SELECT error_of($$SELECT queue.ack_batch(NULL, '{1}')$$);
 SELECT error_of($$SELECT queue.ack_batch('nowhere', NULL)$$);
 
-SELECT queue.drop(name) FROM unnest('{ack,ack short,ack other}'::text[]) name;
+SELECT queue.drop(name, true) FROM unnest('{ack,ack short,ack other}'::text[]) name;

@@ -28,11 +28,6 @@ SELECT state, count(*) FROM queue.peek('deq', 100) GROUP BY state ORDER BY state
 SELECT count(*) FROM queue.dequeue('deq', NULL, NULL, NULL, NULL);
 
 -- An expired lease: claimable at once, with one failure more.
-SELECT body, deliveries FROM queue.dequeue('deq', visibility => '1 ms');
-SELECT body, deliveries, failures
-  FROM queue.dequeue('deq', 2, wait => '20 s', visibility => '1 ms')
- WHERE body = '15';
-SELECT queue.purge('deq') > 0 AS purged;
 SELECT queue.create('deq expire', visibility_timeout => '1 us');
 SELECT queue.enqueue('deq expire', '"e"') > 0 AS ok;
 SELECT deliveries, failures FROM queue.dequeue('deq expire', wait => '20 s');

@@ -21,7 +21,7 @@ SELECT body, body IS NULL AS sql_null FROM queue.dequeue('enq');
 
 -- Any JSON is a body.
 SELECT count(queue.enqueue('enq', b::jsonb))
-  FROM unnest('{0,-1.5e300,true,"\"\"","[]","{}","\"\\u00e4\\n\"",
+  FROM unnest('{0,-1.5e3,true,"\"\"","[]","{}","\"\\u00e4\\n\"",
                 "[[[[[1]]]]]"}'::text[]) b;
 SELECT body, jsonb_typeof(body) FROM queue.dequeue('enq', 10);
 

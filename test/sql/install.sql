@@ -84,10 +84,10 @@ SELECT c.relname, string_agg(a.attname || ' ' || format_type(a.atttypid, NULL),
  ORDER BY c.relname COLLATE "C";
 
 -- The extension's tables go into a dump with their rows.
-SELECT unnest(extconfig)::regclass AS dumped
-  FROM pg_extension
+SELECT c::regclass AS dumped
+  FROM pg_extension, unnest(extconfig) c
  WHERE extname = 'queue'
- ORDER BY 1::text;
+ ORDER BY c::regclass::text COLLATE "C";
 
 -- No queue yet.
 SELECT * FROM queue.queues;

@@ -14,11 +14,15 @@ SELECT nspname FROM pg_namespace WHERE nspname = 'queue';
 ROLLBACK;
 SELECT body FROM queue.dequeue('left');
 
+-- PostgreSQL does not count the schema among an extension's objects; nothing
+-- is left in it.
 DROP EXTENSION queue;
-SELECT nspname FROM pg_namespace WHERE nspname = 'queue';
-SELECT c.relname
-  FROM pg_class c
- WHERE c.relname ~ '^(q[0-9]+_s|queue_[0-9]|left)';
+DROP SCHEMA queue;
+SELECT relname FROM pg_class
+ WHERE relname ~ '^(q[0-9]+_s|queue_|forwarding|segment_def|left)';
+SELECT count(*) FROM pg_depend d
+ WHERE d.refclassid = 'pg_extension'::regclass
+   AND NOT EXISTS (SELECT FROM pg_extension e WHERE e.oid = d.refobjid);
 SELECT * FROM queue.dequeue('left');
 
 -- The functions are gone while the library stays loaded.
@@ -31,4 +35,5 @@ SELECT queue.enqueue('left', '"new"');
 SELECT id, body, deliveries FROM queue.dequeue('left');
 
 DROP EXTENSION queue;
+DROP SCHEMA queue;
 DROP FUNCTION public.error_of, public.wait_until;

@@ -18,7 +18,7 @@ our @EXPORT = qw(
   new_server server_conf connect_db column value spawn finish
   wait_for_true wait_for_worker worker_pid start_again crash_server
   children_of server_log crashed drain create_load start_load stop_load
-  check_load median);
+  check_load median create_pump start_pump claim_ratio queue_bytes);
 
 # Every server gets these; restart_after_crash since a killed backend is not
 # the end of a test, log_statement since the load would fill the disk.
@@ -215,6 +215,78 @@ sub median
 {
 	my @sorted = sort { $a <=> $b } @_;
 	return $sorted[ @sorted / 2 ];
+}
+
+# Makes the procedure that passes messages through a queue: n times, a batch
+# is sent, taken and acked, each in a transaction of its own.  Table "claims"
+# gets how long each claim took, measured in the server, so that neither the
+# client nor the commits count.
+sub create_pump
+{
+	my ($db) = @_;
+	$db->do(q{
+		CREATE UNLOGGED TABLE claims (run int, n int, taken int, ms float8);
+		CREATE PROCEDURE pump(queue text, run int, n int, size int)
+		LANGUAGE plpgsql AS $$
+		DECLARE
+			bodies jsonb[] := (SELECT array_agg(jsonb_build_object(
+				'job', i, 'url', 'https://example.org/' || md5(i::text),
+				'note', repeat('x', 30))) FROM generate_series(1, size) i);
+			receipts bigint[];
+			began timestamptz;
+			ended timestamptz;
+		BEGIN
+			FOR i IN 1 .. n LOOP
+				PERFORM queue.enqueue_batch(queue, bodies);
+				COMMIT;
+				began := clock_timestamp();
+				receipts := ARRAY(SELECT receipt
+					FROM queue.dequeue(pump.queue, size));
+				ended := clock_timestamp();
+				PERFORM queue.ack_batch(queue, receipts);
+				INSERT INTO claims VALUES (run, i, cardinality(receipts),
+					extract(epoch FROM ended - began) * 1000);
+				COMMIT;
+			END LOOP;
+		END $$});
+	return;
+}
+
+# Starts several sessions that pass messages through; see finish().
+sub start_pump
+{
+	my ($node, $queue, $run, $sessions, $n, $size) = @_;
+	return map { spawn(sub {
+		connect_db($node, must => 1)->do('CALL pump(?, ?, ?, ?)', undef,
+			$queue, $run, $n, $size);
+	}) } 1 .. $sessions;
+}
+
+# The median time of a claim in the last tenth of a run divided by that in the
+# first.
+sub claim_ratio
+{
+	my ($db, $run, $n) = @_;
+	my ($first, $last) = map { value($db, "SELECT percentile_cont(0.5)
+		WITHIN GROUP (ORDER BY ms) FROM claims WHERE run = $run AND $_") }
+	  'n <= ' . $n / 10, 'n > ' . ($n - $n / 10);
+	note sprintf 'run %d: first tenth %.3f ms, last tenth %.3f ms, ratio %.2f',
+	  $run, $first, $last, $last / $first;
+	return $last / $first;
+}
+
+# All that a queue has on disk, and the catalogs that could bloat by it.
+sub queue_bytes
+{
+	my ($db, $queue) = @_;
+	return value($db, q{
+		SELECT sum(pg_total_relation_size(c)) FROM (
+			SELECT d.relation FROM queue.queue_def d WHERE d.name = $1
+			UNION SELECT s.relation FROM queue.segment_def s
+				JOIN queue.queue_def d ON d.id = s.queue_id WHERE d.name = $1
+			UNION SELECT unnest(ARRAY['queue.segment_def', 'queue.queue_def',
+				'queue.forwarding', 'pg_class', 'pg_attribute', 'pg_depend'
+				]::regclass[])) r(c)}, $queue);
 }
 
 

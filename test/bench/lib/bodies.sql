@@ -10,7 +10,7 @@ LANGUAGE sql IMMUTABLE AS $$
                   left(CASE WHEN size <= 96 + 32 THEN md5(n::text) || md5(n::text)
                             ELSE (SELECT string_agg(md5(n || '.' || i), '')
                                   FROM generate_series(1, size / 32 + 1) i) END,
-                       size - 62))::jsonb
+                       size - 63))::jsonb
 $$;
 
 -- Bodies to load from, in arrays of 1,000, so that loading costs no formatting.
@@ -29,3 +29,14 @@ BEGIN
       FROM generate_series(0, 19) c, generate_series(1, 1000) i
      GROUP BY c;
 END $$;
+
+-- One batch in the server, for senders whose bodies do not come from outside.
+CREATE UNLOGGED TABLE bench.batch (bodies jsonb[]);
+ALTER TABLE bench.batch ALTER bodies SET STORAGE EXTERNAL;
+
+CREATE PROCEDURE bench.fill_batch(count int, size int)
+LANGUAGE sql AS $$
+    TRUNCATE bench.batch;
+    INSERT INTO bench.batch
+    SELECT array_agg(bench.body(i, size)) FROM generate_series(1, count) i;
+$$;

@@ -119,7 +119,8 @@ contestant_load() {
 	fi
 }
 
-# "claimable|total", as the contestant counts them itself.
+# "claimable|total", counted in the table, not taken from the contestant's
+# statistics.
 contestant_count() {
 	query_file "$bench/contestants/$1/count.sql"
 }
@@ -212,10 +213,11 @@ throughput() {
 
 # One trial of throughput(), whose variables it uses.
 throughput_trial() {
-	local file log before after wal0 wal cpu all clients_cpu messages rate args
+	local file log after wal0 wal cpu all clients_cpu messages rate args
 
 	contestant_fresh "$contestant"
 	contestant_load "$contestant" "$backlog" "$size"
+	query "CALL bench.fill_batch($batch, $size)"
 	file=$(script_for "$contestant" "$script" "$batch")
 	log="$work/logs/${key// /_}.$contestant.$round"
 	settle
@@ -225,7 +227,6 @@ throughput_trial() {
 	else
 		args=(-T "$trial_seconds")
 	fi
-	before=$(contestant_count "$contestant")
 	wal0=$(query 'SELECT pg_current_wal_insert_lsn()')
 	clients_cpu=$(client_cpu_ms)
 	cpu=$(server_cpu_ms)
@@ -237,7 +238,7 @@ throughput_trial() {
 	wal=$(query "SELECT pg_current_wal_insert_lsn() - '$wal0'")
 	after=$(contestant_count "$contestant")
 
-	messages=$(messages_done "$before" "$after")
+	messages=$(messages_done "$after")
 	if [ "$messages" -le 0 ]; then
 		die "$key: $contestant handled no message"
 	fi
@@ -258,23 +259,24 @@ throughput_trial() {
 		"$round" "$contestant" "$rate" "$cpu" "$wal" "$all")"
 }
 
-# Messages handled between two counts. Says so where something is off: a
-# backlog that ran out makes the figure one of empty calls, and a sum that does
-# not fit the number of transactions means lost or invented messages.
+# Messages handled, by what is left of the backlog ("claimable|total"). Says so
+# where something is off: a backlog that ran out makes the figure one of empty
+# calls, and a sum that does not fit the number of transactions means lost or
+# invented messages.
 messages_done() {
-	local c0=${1%%|*} t0=${1##*|} c1=${2%%|*} t1=${2##*|} handled
+	local claimable=${1%%|*} total=${1##*|} handled
 
 	case $script in
-		enqueue*) handled=$((t1 - t0)) ;;
-		claim) handled=$((c0 - c1)) ;;
-		cycle) handled=$((transactions * batch)) ;;
-		*) handled=$((t0 - t1)) ;;
+		enqueue*) handled=$((total - backlog)) ;;
+		claim) handled=$((backlog - claimable)) ;;
+		cycle) handled=$((transactions * batch - total)) ;;
+		*) handled=$((backlog - total)) ;;
 	esac
 	if [ "$limit" = drain ]; then
 		if [ "$handled" -lt $((backlog * 95 / 100)) ]; then
 			warn "$key $contestant: $handled of $backlog messages handled"
 		fi
-	elif [ "$backlog" -gt 0 ] && [ "$c1" -le 0 ]; then
+	elif [ "$backlog" -gt 0 ] && [ "$claimable" -le 0 ]; then
 		warn "$key $contestant: the backlog ran out, use a larger --backlog"
 	elif [ $((transactions * batch)) -ne "$handled" ]; then
 		warn "$key $contestant: $transactions transactions," \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# about: producers send, a batch or one message in a transaction
+# about: producers send bodies, a batch or one in a transaction
 # title: enqueue
 
 workload_enqueue() {

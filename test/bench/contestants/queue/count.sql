@@ -1,1 +1,1 @@
-SELECT ready || '|' || total FROM queue.stats WHERE queue = 'bench';
+SELECT count(*) FILTER (WHERE visible_at <= clock_timestamp()) || '|' || count(*) FROM queue.bench;
