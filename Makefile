@@ -97,6 +97,7 @@ endif
 
 ifneq ($(wildcard test/torture/run.sh),)
 .PHONY: torture
+# SECONDS=60 SEED=1
 torture:
-	@test/torture/run.sh
+	@SECONDS_TO_RUN=$(or $(SECONDS),60) SEED=$(SEED) test/torture/run.sh
 endif

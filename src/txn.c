@@ -245,7 +245,9 @@ at_abort(void)
 	{
 		if (pages[i].kind == TXN_POPPED)
 			bump_pages(&pages[i], true, QUEUE_NO_DUE);
-		else if (!is_insert(&pages[i]))
+		else if (is_insert(&pages[i]))
+			bump_pages(&pages[i], false, QUEUE_NO_DUE);
+		else
 			undo_delete(&pages[i]);
 	}
 	for (int i = 0; i < nclaims; i++)

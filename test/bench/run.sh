@@ -50,6 +50,7 @@ check=0
 quick=0
 tmp=/var/tmp
 background_pids=
+failures=0
 
 refuse() {
 	echo "bench: $*" >&2
@@ -178,7 +179,8 @@ describe_machine() {
 measure_commit() {
 	query 'CREATE TABLE bench.probe (i int)'
 	echo 'INSERT INTO bench.probe VALUES (1);' >"$work/probe.pgbench"
-	drive "$work/logs/probe" 1 1 1 "$work/probe.pgbench" -T 2
+	drive "$work/logs/probe" 1 1 1 "$work/probe.pgbench" -T 2 ||
+		die 'a single INSERT fails'
 	commit_ms=$latency
 }
 
@@ -246,6 +248,9 @@ main() {
 	perl "$bench/lib/report.pl" "$work" "$bench/targets.tsv" "$json" || status=$?
 	[ "$status" -le 1 ] || die 'the report failed'
 	echo "Raw figures: $json"
+	if [ "$failures" -gt 0 ]; then
+		die "$failures trials failed"
+	fi
 	if [ "$check" = 1 ]; then
 		return "$status"
 	fi

@@ -63,6 +63,8 @@ BEGIN
     INSERT INTO kept VALUES (m.payload);
 END $$;
 SELECT md5(data) = md5(noise(50001)) AS intact FROM kept;
+FETCH 1 FROM c \gset
+SELECT md5(:'payload'::bytea) = md5(noise(50000)) AS intact;
 CLOSE c;
 
 -- A rolled-back sender leaves nothing, a rolled-back pop the whole body.

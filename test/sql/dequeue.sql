@@ -110,11 +110,17 @@ SELECT body FROM queue.dequeue('deq', 2) LIMIT 1;
 SELECT body FROM queue.dequeue('deq', 2) WHERE body = '0';
 SELECT count(*) FROM queue.peek('deq', state => 'leased');
 
--- (function()).* is expanded by the parser to one call for each column.
+-- (dequeue()).* takes one message, not one for each column: the parser repeats
+-- the call, and the planner makes equal set-returning calls of a select list
+-- one.  Two of them that differ, or in a subquery each, are two calls.
 SELECT queue.purge('deq');
 SELECT count(queue.enqueue('deq', to_jsonb(i))) FROM generate_series(1, 20) i;
 SELECT (queue.dequeue('deq')).body;
-SELECT count(*) AS columns FROM (SELECT (queue.dequeue('deq')).*) s;
+CREATE TEMP TABLE got AS SELECT (queue.dequeue('deq')).*;
+SELECT body, deliveries FROM got;
+DROP TABLE got;
+SELECT count(*) AS leased FROM queue.peek('deq', 100, 'leased');
+SELECT (queue.dequeue('deq')).body, (queue.dequeue('deq', 2)).body AS body2;
 SELECT count(*) AS leased FROM queue.peek('deq', 100, 'leased');
 SELECT queue.purge('deq');
 

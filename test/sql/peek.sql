@@ -18,7 +18,7 @@ SELECT queue.reject('look', max(receipt) FILTER (WHERE body = '"dead"')),
   FROM queue.dequeue('look', 10, '1 h', '20 s');
 
 SELECT id, receipt, body, payload, headers, key, priority, deliveries, failures,
-       visible_at - enqueued_at > '1 min' AS late, expires_at, state
+       visible_at > clock_timestamp() + '1 min' AS late, expires_at, state
   FROM queue.peek('look') ORDER BY id;
 SELECT s, (SELECT array_agg(body ORDER BY id) FROM queue.peek('look', 10, s))
   FROM unnest('{ready,delayed,leased,dead,NULL}'::text[]) s;
@@ -86,13 +86,10 @@ BEGIN;
 SELECT queue.cancel('look', 2004);
 SELECT count(*) FROM queue.dequeue('look', 5000) WHERE id = 2004;
 ROLLBACK;
-SELECT wait_until($$'leased' <> (SELECT state FROM queue.get('look', 2004))$$);
 SELECT queue.cancel('look', 2004);
 SELECT * FROM queue.get('look', 2004);
 
 -- A message whose lease ran out can be cancelled; its receipt is stale then.
-SELECT queue.enqueue('look', '"short"') AS id \gset
-SELECT count(*) FROM queue.dequeue('look', 5000, '1 h', '20 s');
 SELECT queue.create('look short');
 SELECT queue.enqueue('look short', '"short"') AS id \gset
 SELECT receipt AS r FROM queue.dequeue('look short', 1, '1 us') \gset

@@ -14,7 +14,7 @@ SELECT popped.body
   FROM queue.pop(queue => 'pop', max => 1, wait => '0', filter => NULL) popped;
 SELECT count(*) FROM queue.pop('pop', NULL, NULL, NULL);
 
--- Rolled back: back at once, with one failure and one delivery more.
+-- Rolled back: back at once, with one failure more.
 BEGIN;
 SELECT body FROM queue.pop('pop', 2);
 SELECT count(*) FROM queue.peek('pop', 100);
@@ -33,8 +33,9 @@ COMMIT;
 SELECT count(*) FROM queue.peek('pop', 100);
 
 -- All it returned is gone, whether the statement uses it or not: with LIMIT,
--- with WHERE, in a cursor that is not read to its end, and once for each
--- column with (pop()).*.
+-- with WHERE, in a cursor that is not read to its end.  (pop()).* takes one
+-- message, not one for each column: the parser repeats the call, and the
+-- planner makes equal set-returning calls of a select list one.
 SELECT queue.purge('pop') >= 0 AS ok;
 SELECT count(queue.enqueue('pop', to_jsonb(i))) FROM generate_series(1, 30) i;
 SELECT body FROM queue.pop('pop', 5) LIMIT 1;
@@ -47,11 +48,9 @@ FETCH 1 FROM c;
 CLOSE c;
 COMMIT;
 SELECT count(*) FROM queue.peek('pop', 100);
-SELECT (p).* IS NOT NULL AS once FROM queue.pop('pop') p;
-SELECT count(*) FROM queue.peek('pop', 100);
 CREATE TEMP TABLE popped AS SELECT (queue.pop('pop')).*;
-SELECT id <> receipt IS NULL AS row, body FROM popped;
-SELECT 14 - count(*) AS lost FROM queue.peek('pop', 100);
+SELECT body, deliveries FROM popped;
+SELECT count(*) FROM queue.peek('pop', 100);
 DROP TABLE popped;
 
 -- Leased and delayed messages are not taken, expired ones are.

@@ -24,7 +24,7 @@ for my $run (1 .. 3)
 	my $oldest = value($db, "SELECT queue.enqueue('$q', '\"straggler\"')");
 	my $receipt = value($db,
 		"SELECT receipt FROM queue.dequeue('$q', visibility => '1 h')");
-	my @pids = start_pump($node, $q, $run, $sessions, $n, $size);
+	my @pids = start_pump($node, $q, $run, $sessions, $n, $size, 0.001);
 	ok(finish(@pids), 'messages pass the straggler');
 	my $left = column($db, "SELECT receipt FROM queue.pop('$q', 1000000)");
 	is(value($db, 'SELECT sum(taken) FROM claims WHERE run = ?', $run) + $left,

@@ -218,7 +218,7 @@ sub median
 }
 
 # Makes the procedure that passes messages through a queue: n times, a batch
-# is sent, taken and acked, each in a transaction of its own.  Table "claims"
+# is sent, taken and acked, then it pauses for some seconds.  Table "claims"
 # gets how long each claim took, measured in the server, so that neither the
 # client nor the commits count.
 sub create_pump
@@ -226,7 +226,8 @@ sub create_pump
 	my ($db) = @_;
 	$db->do(q{
 		CREATE UNLOGGED TABLE claims (run int, n int, taken int, ms float8);
-		CREATE PROCEDURE pump(queue text, run int, n int, size int)
+		CREATE PROCEDURE pump(queue text, run int, n int, size int,
+			pause float8)
 		LANGUAGE plpgsql AS $$
 		DECLARE
 			bodies jsonb[] := (SELECT array_agg(jsonb_build_object(
@@ -247,6 +248,7 @@ sub create_pump
 				INSERT INTO claims VALUES (run, i, cardinality(receipts),
 					extract(epoch FROM ended - began) * 1000);
 				COMMIT;
+				PERFORM pg_sleep(pause);
 			END LOOP;
 		END $$});
 	return;
@@ -255,10 +257,10 @@ sub create_pump
 # Starts several sessions that pass messages through; see finish().
 sub start_pump
 {
-	my ($node, $queue, $run, $sessions, $n, $size) = @_;
+	my ($node, $queue, $run, $sessions, $n, $size, $pause) = @_;
 	return map { spawn(sub {
-		connect_db($node, must => 1)->do('CALL pump(?, ?, ?, ?)', undef,
-			$queue, $run, $n, $size);
+		connect_db($node, must => 1)->do('CALL pump(?, ?, ?, ?, ?)', undef,
+			$queue, $run, $n, $size, $pause);
 	}) } 1 .. $sessions;
 }
 
@@ -445,8 +447,8 @@ sub stop_load
 # Everything that was sent and not done must come, once, and nothing else.
 sub check_load
 {
-	my ($node, $load, $what) = @_;
-	my $db = connect_db($node, must => 1);
+	my ($node, $load, $what, $dbname) = @_;
+	my $db = connect_db($node, must => 1, dbname => $dbname);
 	my $queue = $load->{queue};
 	my (%told, %sent, %done, %drained);
 	for my $file (@{ $load->{files} })
@@ -480,7 +482,7 @@ sub check_load
 	is(scalar(grep { !$done{$_} } keys %{ $told{done} }), 0,
 		"$what: every ack that was reported is there");
 
-	my @receipts = keys %{ $told{receipt} };
+	my @receipts = keys %{ $told{receipt} // {} };
 	is(value($db, 'SELECT queue.ack_batch(?, ?)', $queue, \@receipts), 0,
 		"$what: none of its receipts is good for anything any more");
 	is(value($db, 'SELECT total FROM queue.stats WHERE queue = ?', $queue), 0,

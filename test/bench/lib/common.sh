@@ -20,6 +20,12 @@ warn() {
 	printf '%s\n' "$*" >>"$work/warnings"
 }
 
+# A trial failed: the others go on, but this run does not end well.
+broken() {
+	failures=$((failures + 1))
+	warn "failed: $*"
+}
+
 # query SQL [psql option ...]: rows without ornament.
 query() {
 	local statement=$1
@@ -158,7 +164,7 @@ script_for() {
 
 # drive LOG CLIENTS BATCH SIZE FILE [pgbench option ...]
 # Runs pgbench, or the probe where FILE is a COPY; leaves tps, latency (ms) and
-# transactions.
+# transactions. False, with a warning, when it fails.
 drive() {
 	local log=$1 clients=$2 batch=$3 size=$4 file=$5 threads
 
@@ -172,9 +178,9 @@ drive() {
 			-T "$trial_seconds" -e "$file" copy
 	fi
 	if ! run_child "$@" >"$log" 2>&1 || grep -q 'aborted\|ERROR' "$log"; then
-		cat "$log" >&2
-		tail -n 5 "$work/bench.log" >&2
-		die "pgbench failed: $(basename "$file")"
+		grep -h 'ERROR' "$log" | head -n 3 >&2
+		broken "$(basename "$file"), $clients connections"
+		return 1
 	fi
 	tps=$(awk '/^tps = / { print $3 }' "$log")
 	latency=$(awk '/^latency average = / { print $4 }' "$log")
@@ -231,7 +237,7 @@ throughput_trial() {
 	clients_cpu=$(client_cpu_ms)
 	cpu=$(server_cpu_ms)
 	all=$(machine_cpu_ms)
-	drive "$log" "$clients" "$batch" "$size" "$file" "${args[@]}"
+	drive "$log" "$clients" "$batch" "$size" "$file" "${args[@]}" || return 0
 	all=$(($(machine_cpu_ms) - all))
 	cpu=$(($(server_cpu_ms) - cpu))
 	clients_cpu=$(($(client_cpu_ms) - clients_cpu))
@@ -240,7 +246,8 @@ throughput_trial() {
 
 	messages=$(messages_done "$after")
 	if [ "$messages" -le 0 ]; then
-		die "$key: $contestant handled no message"
+		broken "$key: $contestant handled no message"
+		return 0
 	fi
 	rate=$(calc "$messages / ($transactions / $tps)")
 	# What other processes took of all cores, kernel threads among them.

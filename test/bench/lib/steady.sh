@@ -40,7 +40,7 @@ steady_run() {
 		-e "$(client_sql "$contestant" client_enqueue_batch 100)" \
 		-q "$(client_sql "$contestant" client_claim 100)" \
 		-a "$(client_sql "$contestant" client_ack 100)" steady >"$out" ||
-		die "$key: $contestant failed"
+		{ broken "$key: $contestant"; return 1; }
 	claim_first=$(awk '$1 == "tenth" && $2 == 1 { print $3 }' "$out")
 	claim_last=$(awk '$1 == "tenth" && $2 == 10 { print $3 }' "$out")
 	claim_p50=$(awk '$1 == "total" { print $4 }' "$out")
@@ -59,7 +59,7 @@ steady_case() {
 		contestant_fresh "$contestant"
 		settle
 		"$3"
-		steady_run "$seconds" 10000
+		steady_run "$seconds" 10000 || { stop_background; continue; }
 		size=$(query_file "$bench/contestants/$contestant/size.sql")
 		stop_background
 		record main ms lower "$contestant" "$claim_last"

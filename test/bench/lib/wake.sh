@@ -34,7 +34,7 @@ wake_trial() {
 	out="$work/logs/${key// /_}.$label.$round"
 	run_child "$work/probe" -m "$mode" -r "$rate" -T "$trial_seconds" \
 		-p "$producers" -c "$consumers" "${args[@]}" wake >"$out" ||
-		die "$key: $label failed"
+		{ broken "$key: $label"; return 0; }
 	read -r p50 p99 p999 < <(awk -F'\t' '{ print $3, $5, $6 }' "$out")
 	record main ms lower "$label" "$p50"
 	record p99 ms lower "$label" "$p99"

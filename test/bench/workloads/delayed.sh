@@ -13,12 +13,12 @@ workload_delayed() {
 		for contestant in $(contestants_with load_delayed.sql); do
 			contestant_fresh "$contestant"
 			settle
-			steady_run "$trial_seconds" 10000
+			steady_run "$trial_seconds" 10000 || continue
 			empty=$claim_p50
 			contestant_fresh "$contestant"
 			contestant_load "$contestant" "$opt_backlog" 98 load_delayed.sql
 			settle
-			steady_run "$trial_seconds" 10000
+			steady_run "$trial_seconds" 10000 || continue
 			full=$claim_p50
 			record main ms lower "$contestant" "$full"
 			record flat x lower "$contestant" "$(calc "$full / $empty")"

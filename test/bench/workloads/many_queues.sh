@@ -24,7 +24,7 @@ many_queues_trial() {
 	file=$(script_for queue many 10)
 	settle
 	drive "$work/logs/many_queues.$queues.$round" 8 10 98 "$file" \
-		-D "queues=$queues" -T "$trial_seconds"
+		-D "queues=$queues" -T "$trial_seconds" || return 0
 	record main msg/s higher queue "$(calc "$tps * 10")"
 	say "$(printf '  round %d  %3d queues %12.0f msg/s' "$round" "$queues" \
 		"$(calc "$tps * 10")")"

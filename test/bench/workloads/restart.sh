@@ -27,7 +27,7 @@ restart_trial() {
 
 	# Half of it, so that no second is one of empty calls.
 	drive "$out" 8 100 98 "$(script_for "$contestant" drain_server 100)" \
-		-t $((opt_backlog * 10 / 2 / 100 / 8)) -P 1
+		-t $((opt_backlog * 10 / 2 / 100 / 8)) -P 1 || return 0
 	slow=$(awk '/^progress:/ { print $4 * 100; exit }' "$out")
 	fast=$(awk '/^progress:/ { print $4 * 100 }' "$out" | sort -g | tail -n 1)
 	slow=${slow:-$(calc "$tps * 100")}
