@@ -182,6 +182,7 @@ queue_drop(PG_FUNCTION_ARGS)
 {
 	AdminContext ctx;
 	QueueRow	row;
+	Oid		   *segments;
 	char	   *name;
 
 	queue_prevent_readonly("queue.drop()");
@@ -191,6 +192,8 @@ queue_drop(PG_FUNCTION_ARGS)
 	lock_name(name);
 	find_and_lock(&ctx, name, AccessExclusiveLock, "drop", &row);
 
+	/* a message that a running transaction sends counts if it commits */
+	tables_lock(row.id, &segments);
 	if (!flag_arg(fcinfo, 1, false) && admin_relation_exists(row.relation))
 		check_drop(row.relation, name);
 	tables_drop(row.id, row.relation);

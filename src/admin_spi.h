@@ -5,6 +5,8 @@
 #ifndef QUEUE_ADMIN_SPI_H
 #define QUEUE_ADMIN_SPI_H
 
+#include "compat.h"
+
 #define QUEUE_SCHEMA "queue"
 
 /* What admin_enter changed and admin_leave gives back */
@@ -26,7 +28,7 @@ extern Datum admin_result(int row, int column, bool *isnull);
 extern Oid	admin_extension_owner(void);
 extern char *admin_qualified_name(Oid relid);
 extern bool admin_relation_exists(Oid relid);
-extern void admin_no_such_queue(const char *name) pg_attribute_noreturn();
-extern void admin_no_such_table(const char *name) pg_attribute_noreturn();
+pg_noreturn extern void admin_no_such_queue(const char *name);
+pg_noreturn extern void admin_no_such_table(const char *name);
 
 #endif							/* QUEUE_ADMIN_SPI_H */

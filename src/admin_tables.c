@@ -241,13 +241,14 @@ tables_make_segment(int32 id, Oid parent, int32 life, char chain)
 				lengthof(types), types, values, NULL);
 }
 
-/* Drops the parent and the segments, as far as they still exist */
-void
-tables_drop(int32 id, Oid parent)
+/*
+ * Locks the segments of a queue that is to be dropped, which waits for whoever
+ * sends or deletes messages.  Returns their number and, palloc'd, their OIDs.
+ */
+uint64
+tables_lock(int32 id, Oid **segments)
 {
-	StringInfoData tables;
 	uint64		count;
-	Oid		   *segments;
 	bool		isnull;
 
 	count = admin_query_id("SELECT s.relation "
@@ -255,16 +256,27 @@ tables_drop(int32 id, Oid parent)
 						   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
 						   "ORDER BY s.life USING OPERATOR(pg_catalog.<)",
 						   id);
-	segments = palloc((count + 1) * sizeof(Oid));
+	*segments = palloc((count + 1) * sizeof(Oid));
 	for (uint64 i = 0; i < count; i++)
-		segments[i] = DatumGetObjectId(admin_result(i, 1, &isnull));
+		(*segments)[i] = DatumGetObjectId(admin_result(i, 1, &isnull));
+	for (uint64 i = 0; i < count; i++)
+		LockRelationOid((*segments)[i], AccessExclusiveLock);
+	return count;
+}
+
+/* Drops the parent and the segments, as far as they still exist */
+void
+tables_drop(int32 id, Oid parent)
+{
+	StringInfoData tables;
+	Oid		   *segments;
+	uint64		count = tables_lock(id, &segments);
 
 	initStringInfo(&tables);
 	if (admin_relation_exists(parent))
 		appendStringInfoString(&tables, admin_qualified_name(parent));
 	for (uint64 i = 0; i < count; i++)
 	{
-		LockRelationOid(segments[i], AccessExclusiveLock);
 		if (admin_relation_exists(segments[i]))
 			appendStringInfo(&tables, "%s%s", tables.len > 0 ? ", " : "",
 							 admin_qualified_name(segments[i]));

@@ -12,6 +12,7 @@
 extern Oid	tables_make_parent(const char *name, int32 id, Oid schema,
 							   Oid owner, Oid *ids);
 extern void tables_make_segment(int32 id, Oid parent, int32 life, char chain);
+extern uint64 tables_lock(int32 id, Oid **segments);
 extern void tables_drop(int32 id, Oid parent);
 
 #endif							/* QUEUE_ADMIN_TABLES_H */

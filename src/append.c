@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 
 #include "append.h"
+#include "debug.h"
 #include "page.h"
 #include "readymap.h"
 
@@ -330,6 +331,7 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 	for (int i = 0; i < n; i++)
 		tuples[i] = toast_message(target.rel, tuples[i]);
 	xid = GetCurrentTransactionId();
+	QUEUE_DEBUG_POINT("append");
 	check_tail(&target);
 
 	while (done < n)

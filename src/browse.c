@@ -49,8 +49,9 @@ browse_state(const MessageHead *head, TimestampTz now)
 }
 
 /*
- * Opens a segment for reading.  NULL when it is gone, or when DDL has it
- * locked and wait is false.
+ * Opens a segment for reading.  NULL when it is gone, or, where wait is
+ * false, when DDL has it locked or has changed it: what one owner did to his
+ * queue is no reason to show nothing of the others.
  */
 Relation
 browse_open_segment(QueueSegment *seg, bool wait)
@@ -69,6 +70,11 @@ browse_open_segment(QueueSegment *seg, bool wait)
 	}
 	if (rel != NULL && !seg->checked)
 	{
+		if (!wait && layout_problem(rel) != NULL)
+		{
+			relation_close(rel, AccessShareLock);
+			return NULL;
+		}
 		layout_check(rel);
 		seg->checked = true;
 	}

@@ -44,6 +44,9 @@
 
 static HTAB *queues_by_name = NULL;
 
+/* Some relation of the database changed since this was read */
+static bool news = true;
+
 /*
  * A relation was changed or dropped: forget what it told us.  Relcache
  * callback: no catalog access here.
@@ -54,6 +57,7 @@ relation_changed(Datum arg, Oid relid)
 	HASH_SEQ_STATUS status;
 	Queue	   *q;
 
+	news = true;
 	if (queues_by_name == NULL)
 		return;
 	hash_seq_init(&status, queues_by_name);
@@ -76,6 +80,19 @@ catalog_init(void)
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 }
 
+/*
+ * Has any relation changed since the last call?  Perhaps a queue was restored.
+ */
+bool
+catalog_take_news(void)
+{
+	bool		result = news;
+
+	news = false;
+	return result;
+}
+
+/* A relation of the extension's schema, InvalidOid without it */
 static Oid
 catalog_relid(const char *name)
 {
@@ -524,14 +541,36 @@ privilege_name(AclMode mode)
 }
 
 /*
+ * Raises an error unless the parent table is there and grants what it grants
+ * to whole queues: the functions cannot apply policies to single messages.
+ */
+static void
+check_parent(Queue *q)
+{
+	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(q->relid));
+	bool		policies;
+
+	if (!HeapTupleIsValid(tup))
+		admin_no_such_table(q->name);
+	policies = ((Form_pg_class) GETSTRUCT(tup))->relrowsecurity;
+	ReleaseSysCache(tup);
+	if (policies)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table of queue \"%s\" has row-level security",
+						q->name),
+				 errdetail("Privileges are given for a whole queue."),
+				 errhint("Use ALTER TABLE ... DISABLE ROW LEVEL SECURITY.")));
+}
+
+/*
  * Raises 42501 unless the current user has the privilege on the queue's
  * parent table.  what is the function's name.
  */
 void
 catalog_check_access(Queue *q, AclMode mode, const char *what)
 {
-	if (!RelFileNumberIsValid(relation_file(q->relid)))
-		admin_no_such_table(q->name);
+	check_parent(q);
 	if (pg_class_aclcheck(q->relid, GetUserId(), mode) == ACLCHECK_OK)
 		return;
 	ereport(ERROR,

@@ -104,6 +104,7 @@ extern QueueSegment *catalog_tail(Queue *q, int chain);
 extern Relation catalog_open_segment(Queue *q, QueueSegment *seg, bool wait);
 extern MapSlot *catalog_slot(Queue *q, QueueSegment *seg);
 extern bool catalog_extension_exists(void);
+extern bool catalog_take_news(void);
 
 extern int64 interval_microseconds(const Interval *interval);
 extern TimestampTz timestamp_plus(TimestampTz t, int64 microseconds);

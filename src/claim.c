@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 
 #include "claim.h"
+#include "debug.h"
 #include "guc.h"
 #include "look.h"
 #include "page.h"
@@ -118,7 +119,7 @@ wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
  * copies already show the new lease; the page is not changed.
  */
 static void
-pick(ClaimRun *run, PageLook *look, PageTake *take, int32 token)
+pick(ClaimRun *run, PageLook *look, PageTake *take)
 {
 	Queue	   *q = run->claim->q;
 	HeapTupleData tup;
@@ -153,8 +154,7 @@ pick(ClaimRun *run, PageLook *look, PageTake *take, int32 token)
 		if (!run->claim->pop)
 		{
 			message_set_lease_end(copy, run->now, run->visible_at);
-			copy->lease = token == head->lease ?
-				layout_new_token(token) : token;
+			copy->lease = layout_new_token(head->lease);
 			copy->holder = MyProcPid;
 			look_count(look, copy, tup.t_len, run->now);
 		}
@@ -192,12 +192,13 @@ write_leases(ClaimRun *run, PageLook *look, PageTake *take)
  */
 static bool
 take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
-			   PageTake *take, int32 token)
+			   PageTake *take)
 {
 	QueueShared *qs = run->claim->q->shared;
 	BlockNumber block = BufferGetBlockNumber(look->buffer);
 
-	pick(run, look, take, token);
+	pick(run, look, take);
+	QUEUE_DEBUG_POINT("picked");
 	if (take->n == 0)
 	{
 		look_end(look);
@@ -268,7 +269,7 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
  */
 static void
 claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
-		   int32 token, bool wait)
+		   bool wait)
 {
 	MemoryContext old = MemoryContextSwitchTo(run->context);
 	Buffer		buffer;
@@ -292,7 +293,7 @@ claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 		PageLook	look;
 
 		look_begin(&look, rel, seg->slot, buffer);
-		if (take_from_page(run, seg, &look, &take, token))
+		if (take_from_page(run, seg, &look, &take))
 			break;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 		visibilitymap_pin(rel, block, &run->vmbuffer);
@@ -311,7 +312,7 @@ claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
  * under us.
  */
 static bool
-claim_segment(ClaimRun *run, QueueSegment *seg, int32 token, bool wait)
+claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 {
 	Queue	   *q = run->claim->q;
 	TimestampTz due_before = run->now - CLAIM_GRACE_USECS;
@@ -323,6 +324,12 @@ claim_segment(ClaimRun *run, QueueSegment *seg, int32 token, bool wait)
 
 	if (seg->state == SEGMENT_FREE)
 		return true;
+	if (seg->restored)
+	{
+		/* the worker is about to clear its leases, also one of ours */
+		shmem_want_full_pass();
+		return true;
+	}
 	if (slot != NULL && !map_maybe_ready(slot, due_before))
 		return true;
 	rel = catalog_open_segment(q, seg, false);
@@ -336,7 +343,7 @@ claim_segment(ClaimRun *run, QueueSegment *seg, int32 token, bool wait)
 		CHECK_FOR_INTERRUPTS();
 		if (map_page_is_cold(seg->slot, block) && run->cold_budget-- <= 0)
 			break;
-		claim_page(run, rel, seg, block, token, wait);
+		claim_page(run, rel, seg, block, wait);
 	}
 	if (BufferIsValid(run->vmbuffer))
 	{
@@ -349,13 +356,13 @@ claim_segment(ClaimRun *run, QueueSegment *seg, int32 token, bool wait)
 
 /* Takes from one segment after the other until there are enough */
 static void
-walk_segments(ClaimRun *run, int32 token, bool wait)
+walk_segments(ClaimRun *run, bool wait)
 {
 	for (int i = 0; i < run->claim->q->nsegments; i++)
 	{
 		if (run->taken >= run->claim->max)
 			return;
-		if (!claim_segment(run, &run->claim->q->segments[i], token, wait))
+		if (!claim_segment(run, &run->claim->q->segments[i], wait))
 		{
 			run->claim->q = catalog_queue_reload(run->claim->q);
 			i = -1;
@@ -381,7 +388,6 @@ int64
 claim_messages(Claim *claim)
 {
 	ClaimRun	run = {0};
-	int32		token = layout_new_token(0);
 
 	run.claim = claim;
 	run.snapshot = GetActiveSnapshot();
@@ -393,11 +399,15 @@ claim_messages(Claim *claim)
 										ALLOCSET_DEFAULT_SIZES);
 
 	txn_show_own_appends(claim->q->shared);
-	walk_segments(&run, token, false);
+	walk_segments(&run, false);
+	QUEUE_DEBUG_POINT("first_pass");
 	if (run.taken < claim->max && run.busy > 0)
-		walk_segments(&run, token, true);
+		walk_segments(&run, true);
 
 	MemoryContextDelete(run.context);
+	/* the worker looks once a second without being told */
+	if (run.taken > 0 && !claim->pop && claim->visibility < USECS_PER_SEC)
+		shmem_wake_worker_before(run.visible_at);
 	if (queue_durable_claims && !XLogRecPtrIsInvalid(run.lsn))
 		make_durable(run.lsn);
 	return run.taken;

@@ -17,6 +17,11 @@
 #include "utils/rel.h"
 #include "utils/wait_event.h"
 
+/* 19 moved get_database_name() to utils/lsyscache.h */
+#if PG_VERSION_NUM < 190000
+#include "commands/dbcommands.h"
+#endif
+
 #if PG_VERSION_NUM < 160000
 
 /* 16 renamed relfilenodes (commit b0a55e43299) */
@@ -85,11 +90,25 @@ compat_wait_event(const char *name)
 	reindex_relation(NULL, relid, flags, params)
 #endif
 
+/* 18 has this in front of a declaration in place of an attribute behind it */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 19 computes offsets of a row type once it is complete */
 #if PG_VERSION_NUM < 190000
 #define compat_finalize_descriptor(desc) ((void) 0)
 #else
 #define compat_finalize_descriptor(desc) TupleDescFinalize(desc)
+#endif
+
+/* 19 gives a hash table in shared memory one size, which is final */
+#if PG_VERSION_NUM < 190000
+#define compat_shmem_hash(name, nelems, info, flags) \
+	ShmemInitHash(name, nelems, nelems, info, flags)
+#else
+#define compat_shmem_hash(name, nelems, info, flags) \
+	ShmemInitHash(name, nelems, info, flags)
 #endif
 
 /* 17 replaced backend ids by proc numbers */

@@ -28,12 +28,13 @@ PG_FUNCTION_INFO_V1(queue_reject_batch);
 PG_FUNCTION_INFO_V1(queue_extend);
 PG_FUNCTION_INFO_V1(queue_extend_batch);
 
-static const char *const function_names[] = {
-	[SETTLE_ACK] = "queue.ack()",
-	[SETTLE_NACK] = "queue.nack()",
-	[SETTLE_RELEASE] = "queue.release()",
-	[SETTLE_REJECT] = "queue.reject()",
-	[SETTLE_EXTEND] = "queue.extend()"
+/* By kind, and for the batch form */
+static const char *const function_names[][2] = {
+	[SETTLE_ACK] = {"queue.ack()", "queue.ack_batch()"},
+	[SETTLE_NACK] = {"queue.nack()", "queue.nack_batch()"},
+	[SETTLE_RELEASE] = {"queue.release()", "queue.release_batch()"},
+	[SETTLE_REJECT] = {"queue.reject()", "queue.reject_batch()"},
+	[SETTLE_EXTEND] = {"queue.extend()", "queue.extend_batch()"}
 };
 
 /* The delay or extension, the third argument of those that have one */
@@ -67,13 +68,14 @@ read_delay(FunctionCallInfo fcinfo, SettleKind kind)
 
 /* Checks what all of them check; returns the queue */
 static Queue *
-open_queue(FunctionCallInfo fcinfo, SettleKind kind)
+open_queue(FunctionCallInfo fcinfo, SettleKind kind, bool batch)
 {
+	const char *what = function_names[kind][batch];
 	Queue	   *q;
 
-	queue_prevent_readonly(function_names[kind]);
+	queue_prevent_readonly(what);
 	q = catalog_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), "queue");
-	catalog_check_access(q, ACL_UPDATE, function_names[kind]);
+	catalog_check_access(q, ACL_UPDATE, what);
 	return q;
 }
 
@@ -81,7 +83,7 @@ open_queue(FunctionCallInfo fcinfo, SettleKind kind)
 static Datum
 settle_one(FunctionCallInfo fcinfo, SettleKind kind)
 {
-	Queue	   *q = open_queue(fcinfo, kind);
+	Queue	   *q = open_queue(fcinfo, kind, false);
 	int64		delay = read_delay(fcinfo, kind);
 	int64		receipt = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 
@@ -92,7 +94,7 @@ settle_one(FunctionCallInfo fcinfo, SettleKind kind)
 static Datum
 settle_batch(FunctionCallInfo fcinfo, SettleKind kind)
 {
-	Queue	   *q = open_queue(fcinfo, kind);
+	Queue	   *q = open_queue(fcinfo, kind, true);
 	int64		delay = read_delay(fcinfo, kind);
 	ArrayType  *array;
 	Datum	   *values;

@@ -15,7 +15,6 @@
 
 #include "access/relation.h"
 #include "access/xlog.h"
-#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -25,6 +24,7 @@
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -32,6 +32,7 @@
 
 #include "browse.h"
 #include "catalog.h"
+#include "compat.h"
 #include "guc.h"
 #include "readymap.h"
 

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "debug.h"
 #include "guc.h"
 #include "shmem.h"
 
@@ -83,6 +84,7 @@ guc_define(void)
 							NULL, &queue_truncate_grace, 60, -1,
 							INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	debug_define();
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "common/pg_prng.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/relcache.h"
 
 #include "layout.h"
 
@@ -35,44 +36,31 @@ StaticAssertDecl(RECEIPT_LIFE_BITS + RECEIPT_BLOCK_BITS +
 				 RECEIPT_OFFSET_BITS + RECEIPT_TOKEN_BITS == 64,
 				 "a receipt is 64 bits");
 
-/* Raises 55000 for a table that was changed */
-static void
-refuse(Relation rel, const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s\" cannot hold messages: it %s",
-					RelationGetRelationName(rel), what),
-			 errdetail("The tables of a queue are read and written without "
-					   "indexes, constraints, policies or rewrites."),
-			 errhint("Undo the change made to this table, or create a new "
-					 "queue and copy the messages.")));
-}
-
 /*
- * Raises 55000 unless the table's columns, access method and options are
- * exactly those that the page primitives expect.
+ * Why the table cannot be used: its columns, access method and options are
+ * not exactly those that the page primitives expect.  NULL when they are.
  */
-void
-layout_check(Relation rel)
+const char *
+layout_problem(Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION ||
 		rel->rd_rel->relam != HEAP_TABLE_AM_OID)
-		refuse(rel, "is not an ordinary heap table");
-	if (rel->rd_rel->relhasindex)
-		refuse(rel, "has an index");
+		return "is not an ordinary heap table";
+	/* these two flags stay set until VACUUM when the last one is dropped */
+	if (rel->rd_rel->relhasindex && RelationGetIndexList(rel) != NIL)
+		return "has an index";
+	if (rel->rd_rel->relhasrules && rel->rd_rules != NULL)
+		return "has a rule";
 	if (rel->rd_rel->relrowsecurity)
-		refuse(rel, "has row-level security");
-	if (rel->rd_rel->relhasrules)
-		refuse(rel, "has a rule");
+		return "has row-level security";
 	if (desc->natts != Natts_msg)
-		refuse(rel, "does not have the columns of a message");
+		return "does not have the columns of a message";
 	if (desc->constr != NULL &&
 		(desc->constr->num_defval > 0 || desc->constr->num_check > 0 ||
 		 desc->constr->has_generated_stored))
-		refuse(rel, "has a default, a check or a generated column");
+		return "has a default, a check or a generated column";
 
 	for (int i = 0; i < Natts_msg; i++)
 	{
@@ -80,8 +68,27 @@ layout_check(Relation rel)
 
 		if (att->attisdropped || att->atttypid != layout_column_types[i] ||
 			att->attnotnull != (i < Anum_msg_enqueued_at))
-			refuse(rel, psprintf("has a changed column %d", i + 1));
+			return psprintf("has a changed column %d", i + 1);
 	}
+	return NULL;
+}
+
+/* Raises 55000 for a table that was changed */
+void
+layout_check(Relation rel)
+{
+	const char *problem = layout_problem(rel);
+
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" cannot hold messages: it %s",
+						RelationGetRelationName(rel), problem),
+				 errdetail("The tables of a queue are read and written "
+						   "without indexes, constraints, policies or "
+						   "rewrites."),
+				 errhint("Undo the change made to this table, or create a "
+						 "new queue and copy the messages.")));
 }
 
 /*

@@ -43,6 +43,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "debug.h"
 #include "readymap.h"
 
 static inline MapChunk *
@@ -512,6 +513,7 @@ map_looked(MapLook *look, const MapResult *result)
 	uint32		new;
 	bool		undecided = result->ndeciders > 0 || result->more_deciders;
 
+	QUEUE_DEBUG_POINT("looked");
 	if (!look->covered)
 		return;
 	chunk = chunk_of(slot, look->block);

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "browse.h"
+#include "debug.h"
 #include "look.h"
 #include "page.h"
 #include "remove.h"
@@ -137,6 +138,7 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 		(void) GetCurrentTransactionId();	/* not under a buffer lock */
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		verdict = judge(rel, buffer, offset, id, &tup, &decider);
+		QUEUE_DEBUG_POINT("judged");
 		if (verdict != VERDICT_DELETE)
 			finished = verdict != VERDICT_WAIT;
 		else if (page_delete(rel, buffer, &offset, 1,

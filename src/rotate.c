@@ -42,6 +42,7 @@
 
 #include "admin.h"
 #include "append.h"
+#include "debug.h"
 #include "guc.h"
 #include "look.h"
 #include "page.h"
@@ -156,8 +157,10 @@ clear_leases(Relation rel, MapSlot *slot, BlockNumber block)
 }
 
 /*
- * Takes over a segment whose file is not the one its row was written for:
- * after a restore, its leases are those of another server and are cleared.
+ * Takes over a segment whose file is not the one its row was written for.
+ * After a restore its leases are those of another server and are cleared;
+ * nobody claims from it or settles in it before.  After a rewrite they run
+ * out: receipts name the old addresses, and no two messages share a token.
  * Returns false when it must be tried again.
  */
 bool
@@ -393,6 +396,7 @@ rotate_truncate(Queue *q, QueueSegment *seg)
 	Relation	rel;
 	List	   *toast;
 
+	QUEUE_DEBUG_POINT("drained");
 	if (!lock_for_truncation(seg->relid, &rel, &toast))
 		return false;
 	if (compat_rel_number(rel) != seg->relnumber ||
@@ -479,6 +483,7 @@ take_stragglers(Move *m, BlockNumber block)
 		m->due = Min(m->due, head->visible_at);
 		offsets[m->n++ - before] = offset;
 	}
+	QUEUE_DEBUG_POINT("stragglers");
 	/* an all-visible page that we did not expect waits for the next turn */
 	if (page_delete(m->rel, buffer, offsets, m->n - before, xid,
 					GetCurrentCommandId(true), vmbuffer))
@@ -565,6 +570,7 @@ rotate_park(Queue *q, QueueSegment *seg)
 	moved = m->n;
 	if (moved > 0)
 	{
+		QUEUE_DEBUG_POINT("unparked");
 		PushActiveSnapshot(GetTransactionSnapshot());
 		life = append_messages(q, QUEUE_PARKING_CHAIN, TXN_MOVED_IN, m->tuple,
 							   m->n, m->due);

@@ -34,6 +34,7 @@
 #include "utils/lsyscache.h"
 
 #include "claim.h"
+#include "debug.h"
 #include "page.h"
 #include "readymap.h"
 #include "settle.h"
@@ -226,8 +227,10 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 	{
 		if (s->kind == SETTLE_ACK)
 			(void) GetCurrentTransactionId();	/* not under a buffer lock */
+		QUEUE_DEBUG_POINT("settle");
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		match_page(s, rel, buffer, receipts, n, &ps);
+		QUEUE_DEBUG_POINT("matched");
 		if (ps.must_wait)
 		{
 			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -280,6 +283,9 @@ settle_group(Settle *s, const int64 *receipts, int n)
 	for (;;)
 	{
 		seg = catalog_segment_by_life(s->q, first.life);
+		/* the receipts of a restored file were given by another server */
+		if (seg != NULL && seg->restored)
+			seg = NULL;
 		if (seg == NULL)
 			break;
 		rel = catalog_open_segment(s->q, seg, true);
@@ -459,7 +465,7 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 	Buffer		buffer;
 	HeapTupleData tup;
 
-	if (seg == NULL)
+	if (seg == NULL || seg->restored)
 		return;
 	rel = catalog_open_segment(q, seg, false);
 	if (rel == NULL)

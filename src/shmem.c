@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "guc.h"
 #include "shmem.h"
 
@@ -203,15 +204,14 @@ shmem_startup(void)
 	memset(&info, 0, sizeof(info));
 	info.keysize = sizeof(QueueKey);
 	info.entrysize = sizeof(QueueEntry);
-	queue_hash = ShmemInitHash("queue queues", queue_max_queues,
-							   queue_max_queues, &info,
-							   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	queue_hash = compat_shmem_hash("queue queues", queue_max_queues, &info,
+								   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 
 	info.keysize = sizeof(MapSlotKey);
 	info.entrysize = sizeof(MapSlotEntry);
-	queue_slot_hash = ShmemInitHash("queue map slots", queue_max_segments,
-									queue_max_segments, &info,
-									HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	queue_slot_hash = compat_shmem_hash("queue map slots", queue_max_segments,
+										&info, HASH_ELEM | HASH_BLOBS |
+										HASH_FIXED_SIZE);
 	LWLockRelease(AddinShmemInitLock);
 }
 

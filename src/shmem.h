@@ -86,7 +86,11 @@ typedef struct QueueShared
 	pg_atomic_uint32 waiters;	/* sessions waiting for this queue */
 	pg_atomic_uint32 changes;	/* bumped by every committed DDL on it */
 	pg_atomic_uint32 notify;	/* something to NOTIFY about */
-	TimestampTz last_notify;	/* worker only */
+
+	/* worker only */
+	TimestampTz last_notify;
+	int			failures;		/* of the worker with it, in a row */
+	TimestampTz failed_until;	/* it is left alone till then */
 
 	pg_atomic_uint64 counter[QUEUE_COUNTERS];
 	Histogram	wait_time;		/* enqueued to first delivery */

@@ -24,8 +24,11 @@
 #include "tend.h"
 #include "worker.h"
 
-/* All queues, also those without activity, are looked at this often */
-#define FULL_USECS		(10 * USECS_PER_SEC)
+/* All queues are looked at this often, also when no table has changed */
+#define FULL_USECS		(60 * USECS_PER_SEC)
+
+/* Longest pause after failures with a queue */
+#define MAX_PAUSE_USECS (600 * USECS_PER_SEC)
 
 /* Places of dropped queues are looked for this often */
 #define FORGET_USECS	(60 * USECS_PER_SEC)
@@ -152,24 +155,76 @@ ensure_tails(void *arg)
 		admin_create_segment(q->id, 'p');
 }
 
-/* Tends all segments of a queue, each thing in a transaction of its own */
+/* Fills the slots of a queue's segments, also when nobody used it yet */
 static void
-tend_queue(int32 queue_id)
+fill_slots(void *arg)
+{
+	Queue	   *q = catalog_queue_by_id(*(int32 *) arg);
+
+	for (int i = 0; q != NULL && q->valid && i < q->nsegments; i++)
+	{
+		QueueSegment *seg = &q->segments[i];
+
+		if (seg->state != SEGMENT_FREE && catalog_slot(q, seg) == NULL)
+		{
+			Relation	rel = catalog_open_segment(q, seg, false);
+
+			if (rel != NULL)
+				relation_close(rel, RowExclusiveLock);
+		}
+	}
+}
+
+/*
+ * Tends all segments of a queue, each thing in a transaction of its own.
+ * Returns false when something failed.
+ */
+static bool
+tend_segments(int32 queue_id, bool full)
 {
 	TendWork	work = {queue_id, 0, TEND_ADOPT, false};
 	bool		adopted = false;
 
+	if (full && !worker_attempt(fill_slots, &queue_id))
+		return false;
 	for (int i = 0; i < 1000; i++)
 	{
-		if (!worker_attempt(find_work, &work) || work.life == 0)
+		if (!worker_attempt(find_work, &work))
+			return false;
+		if (work.life == 0)
 			break;
 		work.done = false;
 		if (!worker_attempt_sql(tend_segment, &work))
-			break;
+			return false;
 		adopted |= work.done && work.step == TEND_ADOPT;
 	}
-	if (adopted)
-		worker_attempt_sql(ensure_tails, &queue_id);
+	return !adopted || worker_attempt_sql(ensure_tails, &queue_id);
+}
+
+/*
+ * The same, but a queue with which something is wrong is left alone for a
+ * while, longer each time, so that it does not fill the server's log.
+ */
+static void
+tend_queue(int32 queue_id, bool full, TimestampTz now)
+{
+	QueueShared *qs = shmem_queue(queue_id);
+
+	if (qs != NULL && qs->failed_until > now)
+		return;
+	if (tend_segments(queue_id, full))
+	{
+		if (qs != NULL)
+			qs->failures = 0;
+		return;
+	}
+	qs = shmem_queue(queue_id);
+	if (qs != NULL)
+	{
+		qs->failures = Min(qs->failures + 1, 10);
+		qs->failed_until = now + Min((1 << qs->failures) * USECS_PER_SEC,
+									 MAX_PAUSE_USECS);
+	}
 }
 
 /* A list that outlives the transaction in which it is made */
@@ -179,34 +234,14 @@ typedef struct IdList
 	List	   *list;
 } IdList;
 
-/* Fills the slots of all segments, also of queues nobody used yet */
+/* The ids of all queues */
 static void
 find_queues(void *arg)
 {
 	IdList	   *ids = arg;
 	List	   *all = catalog_queue_ids();
-	ListCell   *lc;
-	MemoryContext old;
+	MemoryContext old = MemoryContextSwitchTo(ids->context);
 
-	foreach(lc, all)
-	{
-		Queue	   *q = catalog_queue_by_id(lfirst_int(lc));
-
-		for (int i = 0; q != NULL && q->valid && i < q->nsegments; i++)
-		{
-			QueueSegment *seg = &q->segments[i];
-
-			if (seg->state != SEGMENT_FREE && catalog_slot(q, seg) == NULL)
-			{
-				Relation	rel = catalog_open_segment(q, seg, false);
-
-				if (rel != NULL)
-					relation_close(rel, RowExclusiveLock);
-			}
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
-	old = MemoryContextSwitchTo(ids->context);
 	ids->list = list_copy(all);
 	MemoryContextSwitchTo(old);
 }
@@ -314,7 +349,8 @@ tend_queues(TimestampTz now, bool full)
 	bool		forget = now >= forget_at;
 
 	sample_rates(now);
-	if (full || now >= full_at)
+	full = full || now >= full_at;
+	if (full)
 	{
 		worker_attempt(find_queues, &ids);
 		full_at = now + FULL_USECS;
@@ -326,7 +362,7 @@ tend_queues(TimestampTz now, bool full)
 	{
 		int32		id = lfirst_int(lc);
 
-		tend_queue(id);
+		tend_queue(id, full, now);
 		if (forget)
 			worker_attempt_sql(forget_forwarding, &id);
 	}

@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "debug.h"
 #include "readymap.h"
 #include "shmem.h"
 #include "txn.h"
@@ -307,6 +308,8 @@ forget(void)
 static void
 xact_callback(XactEvent event, void *arg)
 {
+	QUEUE_DEBUG_POINT("transaction_ended");
+	debug_forbid_allocation();
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
@@ -317,7 +320,7 @@ xact_callback(XactEvent event, void *arg)
 			forget();
 			break;
 		case XACT_EVENT_ABORT:
-			waiters_leave(false);
+			waiters_leave(true);
 			at_abort();
 			forget();
 			break;
@@ -328,6 +331,7 @@ xact_callback(XactEvent event, void *arg)
 		default:
 			break;
 	}
+	debug_allow_allocation();
 }
 
 /*
@@ -356,7 +360,7 @@ subxact_callback(SubXactEvent event, SubTransactionId subid,
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		waiters_leave(false);
+		waiters_leave(true);
 		abort_subtransaction(subid);
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "debug.h"
 #include "wait.h"
 #include "waiters.h"
 
@@ -46,6 +47,7 @@ typedef struct Wait
 	uint32		changes[QUEUE_MAX_WAIT_QUEUES]; /* of each queue, last seen */
 	TimestampTz watch_until;	/* DDL was announced: look often till then */
 	int64		taken;
+	bool		over;			/* nothing is left of what woke us */
 } Wait;
 
 /* One pass over the queues, in the order given */
@@ -224,10 +226,19 @@ wait_loop(Wait *w)
 
 	for (;;)
 	{
+		w->over = false;
 		waiters_rearm();
 		w->taken = claim_pass_fresh(receive);
-		if (w->taken > 0 || (receive->pop && something_newer(receive)))
+		if (w->taken > 0)
+		{
+			/* of several queues, it may be another that woke us */
+			w->over = receive->nqueues == 1;
 			return;
+		}
+		if (receive->pop && something_newer(receive))
+			return;
+		w->over = true;
+		QUEUE_DEBUG_POINT("nap");
 		ms = nap(w);
 		if (ms == 0)
 			return;
@@ -276,7 +287,7 @@ receive_messages(Receive *receive)
 	}
 	PG_FINALLY();
 	{
-		waiters_leave(w.taken > 0);
+		waiters_leave(!w.over);
 	}
 	PG_END_TRY();
 	return w.taken;

@@ -5,8 +5,8 @@
  * Owns the waiter list in shared memory.  A session enters the list, looks
  * at the queue once more, and only then sleeps on its latch; n messages wake
  * the n sessions that wait longest.  A session that was woken and leaves
- * without a message, for whatever reason, wakes the next one in its place, so
- * that no wake-up is lost.  Nobody polls.
+ * without having taken what it was woken for wakes the next one in its place,
+ * so that no wake-up is lost.  One too many does no harm.  Nobody polls.
  *
  * Locks: queue_shmem->waiters_lock, taken last and held for the walk over the
  * list only.  Everything but waiters_join() is safe in transaction callbacks.
@@ -124,11 +124,13 @@ waiters_rearm(void)
 }
 
 /*
- * Leaves the list, if the session is in it.  Unless it got its message, a
- * wake-up that it received goes to the next waiter.
+ * Leaves the list, if the session is in it.  A wake-up that it received after
+ * its last look goes to the next waiter of each queue, and so does, with
+ * pass_on, the one that made it look: it did not take what it was woken for,
+ * or that is not known.
  */
 void
-waiters_leave(bool satisfied)
+waiters_leave(bool pass_on)
 {
 	WaiterShared *me;
 
@@ -136,10 +138,12 @@ waiters_leave(bool satisfied)
 		return;
 	me = my_waiter();
 	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	pass_on |= me->woken;
+	me->woken = true;			/* no candidate */
 	for (int i = 0; i < me->nqueues; i++)
 	{
 		pg_atomic_fetch_sub_u32(&me->queue[i]->waiters, 1);
-		if (me->woken && !satisfied)
+		if (pass_on)
 			wake_one(me->queue[i]);
 	}
 	me->nqueues = 0;

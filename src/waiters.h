@@ -8,7 +8,7 @@
 #include "shmem.h"
 
 extern void waiters_join(QueueShared **queues, int nqueues);
-extern void waiters_leave(bool satisfied);
+extern void waiters_leave(bool pass_on);
 extern void waiters_rearm(void);
 extern void waiters_wake(QueueShared *qs, int64 n);
 extern void waiters_announce(QueueShared *qs, int64 n);

@@ -471,6 +471,8 @@ tend(TimestampTz now)
 
 	if (worker_attempt(check_extension, &exists) && !exists)
 		leave(WORKER_NONE);
+	if (catalog_take_news())
+		full = true;
 	tend_queues(now, full);
 	tend_at = now + TEND_USECS;
 }

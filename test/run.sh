@@ -64,7 +64,7 @@ stage() {
 
 stage_build() {
 	pg_begin
-	if build WERROR=1 ASSERT=1; then
+	if build WERROR=1 ASSERT=1 DEBUG=1; then
 		pass
 	else
 		fail "build with gcc" "$work/build.log"

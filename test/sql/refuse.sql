@@ -43,18 +43,20 @@ SELECT refused('DELETE FROM queue.ref') ~ '^55000' AS refused;
 RESET session_replication_role;
 
 -- Reading is allowed, to who has the privilege; so are row locks, and the
--- queue goes on behind them.
+-- message is delivered when they are gone.
 SELECT id, body FROM queue.ref;
 BEGIN;
 SELECT id FROM queue.ref FOR UPDATE;
-SELECT body FROM queue.dequeue('ref', 1, '1 us');
 COMMIT;
+SELECT body FROM queue.dequeue('ref', 1, '1 us', wait => '20 s');
 BEGIN;
 SELECT id FROM queue.ref FOR KEY SHARE;
+SAVEPOINT s;
+SELECT id FROM queue.ref FOR NO KEY UPDATE;
+ROLLBACK TO s;
 SELECT id FROM queue.ref FOR SHARE;
-SELECT count(*) FROM queue.pop('ref', wait => '20 s');
 ROLLBACK;
-SELECT body, deliveries > 0 AS again FROM queue.dequeue('ref', wait => '20 s');
+SELECT body FROM queue.dequeue('ref', wait => '20 s');
 COPY (SELECT id, body FROM queue.ref) TO stdout;
 
 -- The trigger function refuses to be called, and to serve another table as

@@ -47,7 +47,9 @@ sub cpu_seconds
 	return $sum;
 }
 
-# What the preparations left to do is done first.
+# What the preparations left to do is done first: the worker's, and what
+# anybody who reads the catalogs would clean up in passing.
+$db->do('VACUUM');
 my $quiet = state_of_server();
 my $since = time;
 wait_for_true(60, sub {

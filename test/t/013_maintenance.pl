@@ -48,7 +48,7 @@ sub survives
 
 	for my $command (@commands)
 	{
-		$db->do($command =~ s/TABLE_NAME/$_/r) for segments($q);
+		$db->do($command =~ s/TABLE_NAME/$_/gr) for segments($q);
 	}
 	my $id = value($other, "SELECT queue.enqueue('$q', '\"new\"')");
 	$left{$id} = 1;
@@ -85,8 +85,8 @@ survives('VACUUM FULL twice', ('VACUUM FULL TABLE_NAME') x 2);
 survives('SET TABLESPACE', 'ALTER TABLE TABLE_NAME SET TABLESPACE aside');
 survives('SET UNLOGGED and back', 'ALTER TABLE TABLE_NAME SET UNLOGGED',
 	'ALTER TABLE TABLE_NAME SET LOGGED');
-survives('CLUSTER', 'CREATE INDEX byid ON TABLE_NAME (id)',
-	'CLUSTER TABLE_NAME USING byid', 'DROP INDEX queue.byid');
+survives('CLUSTER', 'CREATE INDEX byid ON TABLE_NAME (id);
+	CLUSTER TABLE_NAME USING byid; DROP INDEX queue.byid');
 survives('ANALYZE', 'ANALYZE TABLE_NAME');
 
 # The tail ends where messages were taken from the end of the file.

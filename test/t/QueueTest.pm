@@ -185,7 +185,7 @@ sub crashed
 }
 
 # Takes and acks all messages of a queue, waiting for those that are leased or
-# delayed.  Returns the ids in the order of delivery.
+# delayed.  Returns the ids that were acked.
 sub drain
 {
 	my ($db, $queue, $seconds) = @_;
@@ -197,9 +197,14 @@ sub drain
 			"SELECT id, receipt FROM queue.dequeue(?, 1000)", undef, $queue);
 		if (@$rows)
 		{
-			push @ids, map { $_->[0] } @$rows;
-			$db->do('SELECT queue.ack_batch(?, ?)', undef, $queue,
-				[ map { $_->[1] } @$rows ]);
+			my $acked = $db->selectcol_arrayref(
+				'SELECT id FROM unnest(?::bigint[], ?::bigint[]) x(id, receipt)
+				 WHERE queue.ack(?, receipt)', undef,
+				[ map { $_->[0] } @$rows ], [ map { $_->[1] } @$rows ],
+				$queue);
+			push @ids, @$acked;
+			die "queue $queue: a lease ended before its time"
+			  if @$acked < @$rows;
 			next;
 		}
 		last unless value($db,

@@ -334,29 +334,32 @@ take_rows(Worker *w)
 	return rows;
 }
 
-/* The notification is the message, or (mode "listen") tells to claim some. */
+/*
+ * The notification is the message, or (mode "listen") tells to claim some.
+ * One that came along with the result of a claim waits in the connection, and
+ * the socket says nothing of it.
+ */
 static void
 listen_turn(Worker *w)
 {
 	struct pollfd fd = {.fd = PQsocket(w->conn), .events = POLLIN};
-	PGnotify   *note;
 	bool		bare = strcmp(mode, "listen") != 0;
-	bool		any = false;
+	PGnotify   *note = PQnotifies(w->conn);
 
-	if (poll(&fd, 1, 100) <= 0)
-		return;
-	if (!PQconsumeInput(w->conn))
-		fail("connection lost", w->conn);
-	while ((note = PQnotifies(w->conn)) != NULL)
+	if (note == NULL)
 	{
-		if (bare)
-			arrived(w, note->extra, now());
-		any = true;
-		PQfreemem(note);
+		poll(&fd, 1, 100);
+		if (!PQconsumeInput(w->conn))
+			fail("connection lost", w->conn);
+		note = PQnotifies(w->conn);
 	}
-	if (any && !bare)
-		while (take_rows(w) > 0)
-			;
+	if (note == NULL)
+		return;
+	if (bare)
+		arrived(w, note->extra, now());
+	while (!bare && take_rows(w) > 0)
+		;
+	PQfreemem(note);
 }
 
 static void *
