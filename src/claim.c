@@ -95,9 +95,9 @@ claim_retry_delay(Queue *q, int32 failures)
 		delay *= failures;
 	else if (q->retry_backoff == 'e')
 		delay *= pow(2.0, Min(failures, 60) - 1);
-	delay = Min(delay, (double) Max(q->retry_max_delay, q->retry_delay));
 	delay *= 0.85 + 0.30 * pg_prng_double(&pg_global_prng_state);
-	return (int64) delay;
+	return (int64) Min(delay, (double) Max(q->retry_max_delay,
+										   q->retry_delay));
 }
 
 /* Decides about one live message; true = take it.  Buffer lock held. */

@@ -40,9 +40,11 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "page.h"
 
 /* Holds a generic record while it is made; reset before each */
@@ -93,6 +95,28 @@ page_message_status(Page page, OffsetNumber offset, Relation rel,
 				(header->t_infomask & HEAP_XMAX_IS_MULTI) != 0;
 			return MESSAGE_UNDECIDED;
 	}
+}
+
+/*
+ * Waits for the end of the transaction, another one, that decides about the
+ * message at the given address.  The caller holds no buffer lock.
+ */
+void
+page_wait_for_decider(Relation rel, const MessageDecider *decider,
+					  ItemPointer address)
+{
+	MultiXactMember *members;
+	int			n;
+
+	if (!decider->is_multi)
+	{
+		XactLockTableWait(decider->xid, rel, address, XLTW_Delete);
+		return;
+	}
+	n = GetMultiXactIdMembers(decider->xid, &members, false, false);
+	for (int i = 0; i < n; i++)
+		if (!TransactionIdIsCurrentTransactionId(members[i].xid))
+			XactLockTableWait(members[i].xid, rel, address, XLTW_Delete);
 }
 
 /* How many of the tuples fit on the page; lengths as PageAddItem counts */
@@ -298,23 +322,21 @@ delete_all_visible(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 				   TransactionId xid, DeletePlan *plan, Buffer vmbuffer)
 {
 	Page		page = BufferGetPage(buffer);
+	bool		log_vm;
 
 	START_CRIT_SECTION();
 	PageClearAllVisible(page);
-	visibilitymap_clear(rel, BufferGetBlockNumber(buffer), vmbuffer,
-						VISIBILITYMAP_VALID_BITS);
+	log_vm = compat_vm_clear(rel, BufferGetBlockNumber(buffer), vmbuffer);
 	PageSetPrunable(page, xid);
+	MarkBufferDirty(buffer);
 	for (int i = 0; i < n; i++)
 	{
 		HeapTupleHeader header = (HeapTupleHeader)
 			PageGetItem(page, PageGetItemId(page, offsets[i]));
 
+		/* one by one, as the records are replayed */
 		set_deleted(header, &plan[i].self, xid, plan[i].cid, plan[i].iscombo);
-	}
-	MarkBufferDirty(buffer);
-	if (RelationNeedsWAL(rel))
-	{
-		for (int i = 0; i < n; i++)
+		if (RelationNeedsWAL(rel))
 		{
 			xl_heap_delete xlrec;
 			XLogRecPtr	lsn;
@@ -326,10 +348,15 @@ delete_all_visible(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 			XLogBeginInsert();
 			XLogRegisterData((char *) &xlrec, SizeOfHeapDelete);
 			XLogRegisterBuffer(0, buffer, REGBUF_STANDARD);
+			if (log_vm && i == 0)
+				XLogRegisterBuffer(HEAP_DELETE_BLKREF_VM, vmbuffer, 0);
 			lsn = XLogInsert(RM_HEAP_ID, XLOG_HEAP_DELETE);
 			PageSetLSN(page, lsn);
+			if (log_vm && i == 0)
+				PageSetLSN(BufferGetPage(vmbuffer), lsn);
 		}
 	}
+	compat_vm_unlock(vmbuffer);
 	END_CRIT_SECTION();
 }
 

@@ -42,6 +42,9 @@ extern MessageStatus page_message_status(Page page, OffsetNumber offset,
 										 HeapTuple tup,
 										 MessageDecider *decider);
 
+extern void page_wait_for_decider(Relation rel, const MessageDecider *decider,
+								  ItemPointer address);
+
 extern int	page_insert(Relation rel, Buffer buffer, HeapTuple *tuples,
 						int ntuples, TransactionId xid, CommandId cid);
 

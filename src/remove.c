@@ -16,14 +16,12 @@
  */
 #include "postgres.h"
 
-#include "access/multixact.h"
 #include "access/relation.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "storage/bufmgr.h"
-#include "storage/lmgr.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -92,25 +90,6 @@ judge(Relation rel, Buffer buffer, OffsetNumber offset, int64 id,
 	return VERDICT_WAIT;
 }
 
-/* Waits for the transaction that decides about a message */
-static void
-wait_for_decider(Relation rel, const MessageDecider *decider,
-				 ItemPointer address)
-{
-	MultiXactMember *members;
-	int			n;
-
-	if (!decider->is_multi)
-	{
-		XactLockTableWait(decider->xid, rel, address, XLTW_Delete);
-		return;
-	}
-	n = GetMultiXactIdMembers(decider->xid, &members, false, false);
-	for (int i = 0; i < n; i++)
-		if (!TransactionIdIsCurrentTransactionId(members[i].xid))
-			XactLockTableWait(members[i].xid, rel, address, XLTW_Delete);
-}
-
 /*
  * Deletes the message at an address of an open segment.
  */
@@ -150,7 +129,7 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 		}
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 		if (verdict == VERDICT_WAIT)
-			wait_for_decider(rel, &decider, address);
+			page_wait_for_decider(rel, &decider, address);
 		else if (!finished)
 			visibilitymap_pin(rel, block, &vmbuffer);
 	}

@@ -20,7 +20,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/multixact.h"
 #include "access/relation.h"
 #include "access/skey.h"
 #include "access/table.h"
@@ -29,7 +28,6 @@
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
@@ -63,24 +61,6 @@ typedef struct PageSettle
 	MessageDecider decider;
 	ItemPointerData self;
 } PageSettle;
-
-/* Waits for the transaction that decides about a message */
-static void
-wait_for_decider(Relation rel, PageSettle *ps)
-{
-	MultiXactMember *members;
-	int			n;
-
-	if (!ps->decider.is_multi)
-	{
-		XactLockTableWait(ps->decider.xid, rel, &ps->self, XLTW_Delete);
-		return;
-	}
-	n = GetMultiXactIdMembers(ps->decider.xid, &members, false, false);
-	for (int i = 0; i < n; i++)
-		if (!TransactionIdIsCurrentTransactionId(members[i].xid))
-			XactLockTableWait(members[i].xid, rel, &ps->self, XLTW_Delete);
-}
 
 /*
  * Finds out which receipts of a page fit.  Those that do not go to the list
@@ -234,7 +214,7 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 		if (ps.must_wait)
 		{
 			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-			wait_for_decider(rel, &ps);
+			page_wait_for_decider(rel, &ps.decider, &ps.self);
 			continue;
 		}
 		if (ps.nmatches == 0)

@@ -64,6 +64,7 @@ $db->do(q{
 		began timestamptz;
 		ended timestamptz;
 		receipts bigint[];
+		acked int;
 	BEGIN
 		FOR i IN 1 .. n LOOP
 			FOREACH q IN ARRAY ARRAY['empty', 'delayed'] LOOP
@@ -77,8 +78,10 @@ $db->do(q{
 				ended := clock_timestamp();
 				INSERT INTO samples VALUES (run, q,
 					extract(epoch FROM ended - began) * 1000 / 20);
-				IF queue.ack_batch(q, receipts) <> 20 THEN
-					RAISE 'took less than what there is';
+				acked := queue.ack_batch(q, receipts);
+				IF acked <> 20 THEN
+					RAISE '%: took %, acked % of 20', q,
+						cardinality(array_remove(receipts, NULL)), acked;
 				END IF;
 				COMMIT;
 			END LOOP;

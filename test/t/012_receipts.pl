@@ -28,9 +28,9 @@ sub enqueue
 
 sub claim
 {
-	my ($queue, $n) = @_;
-	return column($db, "SELECT receipt FROM queue.dequeue(?, ?, '1 h')",
-		$queue, $n);
+	my ($queue, $n, $visibility) = @_;
+	return column($db, 'SELECT receipt FROM queue.dequeue(?, ?, ?)', $queue,
+		$n, $visibility // '1 h');
 }
 
 # None of the calls that take a receipt accepts one of these.
@@ -72,10 +72,11 @@ good_for_nothing('VACUUM', 'vacuumed', @old);
 is(value($db, "SELECT queue.ack_batch('vacuumed', ?)", \@new), 3,
 	'the new receipts are good');
 
-# A leased message moves to the address of another.
+# A leased message moves to the address of another.  Nobody has a receipt for
+# it then, and it is delivered again when its lease is over.
 $db->do("SELECT queue.create('moved')");
 enqueue('moved', 3);
-@old = claim('moved', 2);
+@old = claim('moved', 2, '2 s');
 value($db, "SELECT queue.ack('moved', ?)", $old[0]);
 $table = segment('moved');
 $db->do("VACUUM FULL $table");

@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $node = new_server('segments', conf => [ 'queue.segment_size = 1MB',
-	'queue.truncate_grace = 0', 'autovacuum = off' ]);
+	'queue.truncate_grace = 0', 'autovacuum = off', 'wal_level = replica' ]);
 my $db = connect_db($node, must => 1);
 need_debug_build($db);
 my ($a, $b, $c) = map { connect_db($node, must => 1) } 1 .. 3;
@@ -130,6 +130,8 @@ is(value($db, "SELECT string_agg(tableoid || ' ' || ctid, ',')
 
 # --- 18: a producer who is late, and truncation
 
+# The worker shall have no other segment to empty.
+$db->do("SELECT queue.drop(name, force => true) FROM queue.queue_def");
 my $receipt = fill('late');
 my $sender = connect_db($node, must => 1, transactions => 1);
 # It has chosen its segment and holds the lock, and writes only later.

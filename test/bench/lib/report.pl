@@ -58,7 +58,9 @@ for my $c (@cases) {
 # How many times better one figure is than another: above 1 is always good.
 sub ratio_of {
     my ($c, $this, $other) = @_;
-    return undef if grep { !defined $_ || $_ <= 0 } $this, $other;
+    return undef if grep { !defined } $this, $other;
+    return 1 if $this == $other;
+    return undef if $this <= 0 || $other <= 0;
     return $c->{better} eq 'higher' ? $this / $other : $other / $this;
 }
 
