@@ -12,10 +12,11 @@
  *	2. the parent: ShareUpdateExclusiveLock for alter, pause, resume and a new
  *	   segment, AccessExclusiveLock for drop;
  *	3. segments, by ascending life: AccessExclusiveLock for drop;
- *	4. the queue's row in queue_def, by updating it.
+ *	4. the catalog tables: RowExclusiveLock, see catalog_rows.c.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -35,6 +36,8 @@
 #include "admin.h"
 #include "admin_spi.h"
 #include "admin_tables.h"
+#include "catalog.h"
+#include "catalog_rows.h"
 #include "compat.h"
 #include "guc.h"
 #include "properties.h"
@@ -75,6 +78,8 @@ static void check_right(Oid relid, Oid roleid, const char *name,
 static void check_drop(Oid relid, const char *name);
 static bool matches_existing(const char *name, QueueRow *row,
 							 Properties *given, const char *comment);
+static void set_properties(CatalogRows *rows, Properties *props);
+static void open_definition(CatalogRows *rows, int32 id);
 static void insert_queue(const char *name, int32 id, Oid parent, Oid ids,
 						 Properties *props);
 static void update_properties(int32 id, Properties *given);
@@ -440,77 +445,79 @@ matches_existing(const char *name, QueueRow *row, Properties *given,
 	return true;
 }
 
+/* Sets the properties that are not null; their columns are in their order */
+static void
+set_properties(CatalogRows *rows, Properties *props)
+{
+	StaticAssertStmt(Anum_queue_def_enqueue_paused ==
+					 Anum_queue_def_kind + QUEUE_PROPERTIES,
+					 "a property lacks its column");
+
+	for (int i = 0; i < QUEUE_PROPERTIES; i++)
+		if (!props->isnull[i])
+			rows_set(rows, Anum_queue_def_kind + i, props->value[i]);
+}
+
+/* Opens queue_def at the row of a queue whose parent is locked */
+static void
+open_definition(CatalogRows *rows, int32 id)
+{
+	rows_open(rows, "queue_def", id);
+	if (!rows_next(rows))
+		elog(ERROR, "queue %d has no row in queue_def", id);
+}
+
 /* Enters a new queue into queue_def; lives 1 and 2 are its first segments' */
 static void
 insert_queue(const char *name, int32 id, Oid parent, Oid ids,
 			 Properties *props)
 {
-	StringInfoData sql;
-	Oid			types[4 + QUEUE_PROPERTIES] = {
-		INT4OID, TEXTOID, REGCLASSOID, REGCLASSOID
-	};
-	Datum		values[4 + QUEUE_PROPERTIES];
-	char		nulls[4 + QUEUE_PROPERTIES + 1] = "    ";
+	CatalogRows rows;
 
-	values[0] = Int32GetDatum(id);
-	values[1] = CStringGetTextDatum(name);
-	values[2] = ObjectIdGetDatum(parent);
-	values[3] = ObjectIdGetDatum(ids);
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "INSERT INTO " QUEUE_SCHEMA ".queue_def "
-						   "(id, name, relation, ids, next_life");
-	for (int i = 0; i < QUEUE_PROPERTIES; i++)
-	{
-		appendStringInfo(&sql, ", %s", quote_identifier(property_name(i)));
-		types[4 + i] = property_type(i);
-		values[4 + i] = props->value[i];
-		nulls[4 + i] = props->isnull[i] ? 'n' : ' ';
-	}
-	appendStringInfoString(&sql, ") VALUES ($1, $2, $3, $4, 3");
-	for (int i = 0; i < QUEUE_PROPERTIES; i++)
-		appendStringInfo(&sql, ", $%d", 5 + i);
-	appendStringInfoChar(&sql, ')');
-	admin_query(sql.data, lengthof(values), types, values, nulls);
+	rows_open(&rows, "queue_def", id);
+	rows_set(&rows, Anum_queue_def_id, Int32GetDatum(id));
+	rows_set(&rows, Anum_queue_def_name, CStringGetTextDatum(name));
+	rows_set(&rows, Anum_queue_def_relation, ObjectIdGetDatum(parent));
+	rows_set(&rows, Anum_queue_def_ids, ObjectIdGetDatum(ids));
+	set_properties(&rows, props);
+	rows_set(&rows, Anum_queue_def_enqueue_paused, BoolGetDatum(false));
+	rows_set(&rows, Anum_queue_def_dequeue_paused, BoolGetDatum(false));
+	rows_set(&rows, Anum_queue_def_next_life, Int32GetDatum(3));
+	rows_set(&rows, Anum_queue_def_created_at,
+			 TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	rows_insert(&rows);
+	rows_close(&rows);
 }
 
 /* Stores the properties that alter() was given */
 static void
 update_properties(int32 id, Properties *given)
 {
-	StringInfoData sql;
-	Oid			types[1 + QUEUE_PROPERTIES] = {INT4OID};
-	Datum		values[1 + QUEUE_PROPERTIES] = {Int32GetDatum(id)};
-	int			n = 1;
+	CatalogRows rows;
 
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "UPDATE " QUEUE_SCHEMA ".queue_def d SET ");
-	for (int i = 0; i < QUEUE_PROPERTIES; i++)
-	{
-		if (given->isnull[i])
-			continue;
-		types[n] = property_type(i);
-		values[n] = given->value[i];
-		appendStringInfo(&sql, "%s%s = $%d", n > 1 ? ", " : "",
-						 quote_identifier(property_name(i)), n + 1);
-		n++;
-	}
-	if (n == 1)
-		return;
-	appendStringInfoString(&sql, " WHERE d.id OPERATOR(pg_catalog.=) $1");
-	admin_query(sql.data, n, types, values, NULL);
+	open_definition(&rows, id);
+	set_properties(&rows, given);
+	rows_update(&rows);
+	rows_close(&rows);
 }
 
 /* Deletes everything the catalog tables say about a queue */
 static void
 forget_queue(int32 id)
 {
-	admin_query_id("DELETE FROM " QUEUE_SCHEMA ".forwarding f "
-				   "WHERE f.queue_id OPERATOR(pg_catalog.=) $1", id);
-	admin_query_id("DELETE FROM " QUEUE_SCHEMA ".segment_def s "
-				   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1", id);
-	admin_query_id("DELETE FROM " QUEUE_SCHEMA ".queue_def d "
-				   "WHERE d.id OPERATOR(pg_catalog.=) $1", id);
+	static const char *const tables[] = {
+		"forwarding", "segment_def", "queue_def"
+	};
+
+	for (int i = 0; i < (int) lengthof(tables); i++)
+	{
+		CatalogRows rows;
+
+		rows_open(&rows, tables[i], id);
+		while (rows_next(&rows))
+			rows_delete(&rows);
+		rows_close(&rows);
+	}
 }
 
 /*
@@ -522,8 +529,7 @@ set_paused(FunctionCallInfo fcinfo, const char *what, bool paused)
 {
 	AdminContext ctx;
 	QueueRow	row;
-	Oid			types[] = {INT4OID, BOOLOID, BOOLOID, BOOLOID};
-	Datum		values[lengthof(types)];
+	CatalogRows rows;
 	char	   *name;
 	bool		enqueue;
 	bool		dequeue;
@@ -541,17 +547,13 @@ set_paused(FunctionCallInfo fcinfo, const char *what, bool paused)
 
 	admin_enter(&ctx, true);
 	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, what, &row);
-	values[0] = Int32GetDatum(row.id);
-	values[1] = BoolGetDatum(enqueue);
-	values[2] = BoolGetDatum(dequeue);
-	values[3] = BoolGetDatum(paused);
-	admin_query("UPDATE " QUEUE_SCHEMA ".queue_def d SET "
-				"enqueue_paused = "
-				"CASE WHEN $2 THEN $4 ELSE d.enqueue_paused END, "
-				"dequeue_paused = "
-				"CASE WHEN $3 THEN $4 ELSE d.dequeue_paused END "
-				"WHERE d.id OPERATOR(pg_catalog.=) $1",
-				lengthof(types), types, values, NULL);
+	open_definition(&rows, row.id);
+	if (enqueue)
+		rows_set(&rows, Anum_queue_def_enqueue_paused, BoolGetDatum(paused));
+	if (dequeue)
+		rows_set(&rows, Anum_queue_def_dequeue_paused, BoolGetDatum(paused));
+	rows_update(&rows);
+	rows_close(&rows);
 
 	CacheInvalidateRelcacheByRelid(row.relation);
 	txn_queue_changed(row.id);

@@ -34,6 +34,8 @@
 #include "admin.h"
 #include "admin_spi.h"
 #include "admin_tables.h"
+#include "catalog.h"
+#include "catalog_rows.h"
 #include "layout.h"
 #include "txn.h"
 
@@ -54,6 +56,9 @@ static const char *const reserved_names[] = {
 };
 
 static bool lock_parent(int32 id, Oid *parent);
+static char segment_state(CatalogRows *rows);
+static void set_file(CatalogRows *rows);
+static bool adopt_row(int32 queue_id, int32 life, Oid *relid);
 static char *choose_relation_name(const char *name, int32 id, Oid schema);
 static void guard_table(Oid relid);
 static void strip_default_privileges(Oid relid);
@@ -71,8 +76,7 @@ bool
 admin_create_segment(int32 queue_id, char chain)
 {
 	AdminContext ctx;
-	Oid			types[2] = {INT4OID, CHAROID};
-	Datum		values[2] = {Int32GetDatum(queue_id), CharGetDatum(chain)};
+	CatalogRows rows;
 	Oid			parent;
 	int32		life;
 
@@ -84,11 +88,16 @@ admin_create_segment(int32 queue_id, char chain)
 		return false;
 	}
 	life = next_life(queue_id);
-	admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s SET state = 's' "
-				"WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
-				"AND s.chain OPERATOR(pg_catalog.=) $2 "
-				"AND s.state OPERATOR(pg_catalog.=) 'o'",
-				2, types, values, NULL);
+	rows_open(&rows, "segment_def", queue_id);
+	while (rows_next(&rows))
+	{
+		if (DatumGetChar(rows_get(&rows, Anum_segment_def_chain)) != chain ||
+			segment_state(&rows) != SEGMENT_OPEN)
+			continue;
+		rows_set(&rows, Anum_segment_def_state, CharGetDatum(SEGMENT_SEALED));
+		rows_update(&rows);
+	}
+	rows_close(&rows);
 	if (!reuse_segment(queue_id, life, chain))
 		tables_make_segment(queue_id, parent, life, chain);
 
@@ -108,37 +117,15 @@ bool
 admin_adopt_segment(int32 queue_id, int32 life)
 {
 	AdminContext ctx;
-	Oid			types[] = {INT4OID, INT4OID, OIDOID, INT8OID};
-	Datum		values[] = {
-		Int32GetDatum(queue_id), Int32GetDatum(life),
-		ObjectIdGetDatum(MyDatabaseId),
-		Int64GetDatum((int64) GetSystemIdentifier())
-	};
 	Oid			parent;
 	Oid			relid;
-	bool		isnull;
 	bool		done = false;
 
 	admin_enter(&ctx, true);
 	admin_set_local("lock_timeout", SEGMENT_LOCK_TIMEOUT);
 	if (lock_parent(queue_id, &parent) &&
-		admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s SET state = "
-					"CASE WHEN s.state OPERATOR(pg_catalog.=) 'o' THEN 's' "
-					"ELSE s.state END, relfilenode = "
-					"pg_catalog.pg_relation_filenode(s.relation), "
-					"database = $3, system_identifier = $4 "
-					"WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
-					"AND s.life OPERATOR(pg_catalog.=) $2 "
-					"AND 2 OPERATOR(pg_catalog.=) "
-					"(SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger t "
-					"WHERE t.tgrelid OPERATOR(pg_catalog.=) s.relation "
-					"AND t.tgname OPERATOR(pg_catalog.=) ANY (ARRAY["
-					"'queue_refuse_write'::pg_catalog.name, "
-					"'queue_refuse_truncate'])) "
-					"RETURNING s.relation",
-					lengthof(types), types, values, NULL) == 1)
+		adopt_row(queue_id, life, &relid))
 	{
-		relid = DatumGetObjectId(admin_result(0, 1, &isnull));
 		admin_depend_on_extension(relid);
 		admin_depend_on_extension(parent);
 		CacheInvalidateRelcacheByRelid(parent);
@@ -146,6 +133,47 @@ admin_adopt_segment(int32 queue_id, int32 life)
 		done = true;
 	}
 	admin_leave(&ctx);
+	return done;
+}
+
+/* Does plain SQL meet the triggers that refuse it? */
+static bool
+is_guarded(Oid relid)
+{
+	Oid			type = OIDOID;
+	Datum		value = ObjectIdGetDatum(relid);
+
+	return admin_query("SELECT 1 FROM pg_catalog.pg_trigger t "
+					   "WHERE t.tgrelid OPERATOR(pg_catalog.=) $1 "
+					   "AND t.tgname OPERATOR(pg_catalog.=) ANY (ARRAY["
+					   "'queue_refuse_write'::pg_catalog.name, "
+					   "'queue_refuse_truncate'])",
+					   1, &type, &value, NULL) == 2;
+}
+
+/* Updates the row of a segment that is taken over, if it is guarded */
+static bool
+adopt_row(int32 queue_id, int32 life, Oid *relid)
+{
+	CatalogRows rows;
+	bool		done = false;
+
+	rows_open(&rows, "segment_def", queue_id);
+	while (!done && rows_next(&rows))
+	{
+		if (DatumGetInt32(rows_get(&rows, Anum_segment_def_life)) != life)
+			continue;
+		*relid = DatumGetObjectId(rows_get(&rows, Anum_segment_def_relation));
+		if (!is_guarded(*relid))
+			break;
+		if (segment_state(&rows) == SEGMENT_OPEN)
+			rows_set(&rows, Anum_segment_def_state,
+					 CharGetDatum(SEGMENT_SEALED));
+		set_file(&rows);
+		rows_update(&rows);
+		done = true;
+	}
+	rows_close(&rows);
 	return done;
 }
 
@@ -214,10 +242,7 @@ tables_make_segment(int32 id, Oid parent, int32 life, char chain)
 {
 	char	   *name = psprintf("q%d_s%d", id, life);
 	Oid			relid;
-	Oid			types[] = {
-		INT4OID, INT4OID, REGCLASSOID, CHAROID, INT4OID, OIDOID, INT8OID
-	};
-	Datum		values[lengthof(types)];
+	CatalogRows rows;
 
 	admin_run("CREATE TABLE " QUEUE_SCHEMA ".%s () INHERITS (%s) USING heap "
 			  "WITH (autovacuum_enabled = off, "
@@ -227,18 +252,16 @@ tables_make_segment(int32 id, Oid parent, int32 life, char chain)
 	relid = get_relname_relid(name, get_namespace_oid(QUEUE_SCHEMA, false));
 	guard_table(relid);
 
-	values[0] = Int32GetDatum(id);
-	values[1] = Int32GetDatum(life);
-	values[2] = ObjectIdGetDatum(relid);
-	values[3] = CharGetDatum(chain);
-	values[4] = Int32GetDatum(QUEUE_LAYOUT);
-	values[5] = ObjectIdGetDatum(MyDatabaseId);
-	values[6] = Int64GetDatum((int64) GetSystemIdentifier());
-	admin_query("INSERT INTO " QUEUE_SCHEMA ".segment_def (queue_id, life, "
-				"relation, chain, state, layout, relfilenode, database, "
-				"system_identifier) VALUES ($1, $2, $3, $4, 'o', $5, "
-				"pg_catalog.pg_relation_filenode($3), $6, $7)",
-				lengthof(types), types, values, NULL);
+	rows_open(&rows, "segment_def", id);
+	rows_set(&rows, Anum_segment_def_queue_id, Int32GetDatum(id));
+	rows_set(&rows, Anum_segment_def_life, Int32GetDatum(life));
+	rows_set(&rows, Anum_segment_def_relation, ObjectIdGetDatum(relid));
+	rows_set(&rows, Anum_segment_def_chain, CharGetDatum(chain));
+	rows_set(&rows, Anum_segment_def_state, CharGetDatum(SEGMENT_OPEN));
+	rows_set(&rows, Anum_segment_def_layout, Int32GetDatum(QUEUE_LAYOUT));
+	set_file(&rows);
+	rows_insert(&rows);
+	rows_close(&rows);
 }
 
 /*
@@ -285,6 +308,27 @@ tables_drop(int32 id, Oid parent)
 		admin_run("DROP TABLE %s", tables.data);
 }
 
+/* The state of a row of segment_def */
+static char
+segment_state(CatalogRows *rows)
+{
+	return DatumGetChar(rows_get(rows, Anum_segment_def_state));
+}
+
+/* Makes a row of segment_def say that it is written for the present file */
+static void
+set_file(CatalogRows *rows)
+{
+	Oid			relid = DatumGetObjectId(rows_get(rows,
+												  Anum_segment_def_relation));
+
+	rows_set(rows, Anum_segment_def_relfilenode,
+			 ObjectIdGetDatum(catalog_relation_file(relid)));
+	rows_set(rows, Anum_segment_def_database, ObjectIdGetDatum(MyDatabaseId));
+	rows_set(rows, Anum_segment_def_system_identifier,
+			 Int64GetDatum((int64) GetSystemIdentifier()));
+}
+
 /*
  * Looks up and locks a queue's parent without waiting.  Returns false when
  * the queue is gone or the lock is taken.
@@ -310,6 +354,24 @@ lock_parent(int32 id, Oid *parent)
 	return false;
 }
 
+/* Has a segment in use a life number with the same low bits? */
+static bool
+life_in_use(int32 id, int32 life)
+{
+	Oid			types[] = {INT4OID, INT4OID, INT4OID};
+	Datum		values[] = {
+		Int32GetDatum(id), Int32GetDatum(RECEIPT_LIFE_MASK),
+		Int32GetDatum(life & RECEIPT_LIFE_MASK)
+	};
+
+	return admin_query("SELECT 1 FROM " QUEUE_SCHEMA ".segment_def s "
+					   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
+					   "AND s.state OPERATOR(pg_catalog.<>) 'f' "
+					   "AND (s.life OPERATOR(pg_catalog.&) $2) "
+					   "OPERATOR(pg_catalog.=) $3",
+					   lengthof(types), types, values, NULL) > 0;
+}
+
 /*
  * Takes the queue's next life number.  Those whose low bits, which is what a
  * receipt has room for, belong to a segment in use are skipped.
@@ -317,32 +379,19 @@ lock_parent(int32 id, Oid *parent)
 static int32
 next_life(int32 id)
 {
-	bool		isnull;
-	Datum		life;
-	Oid			types[] = {INT4OID, INT4OID};
-	Datum		values[] = {Int32GetDatum(id),
-	Int32GetDatum(RECEIPT_LIFE_MASK)};
+	CatalogRows rows;
+	int32		life;
 
-	do
-	{
-		if (admin_query_id("UPDATE " QUEUE_SCHEMA ".queue_def d SET "
-						   "next_life = d.next_life OPERATOR(pg_catalog.+) 1 "
-						   "WHERE d.id OPERATOR(pg_catalog.=) $1 "
-						   "RETURNING d.next_life OPERATOR(pg_catalog.-) 1",
-						   id) != 1)
-			elog(ERROR, "queue %d has no row in queue_def", id);
-		life = admin_result(0, 1, &isnull);
-	} while (admin_query("SELECT 1 FROM " QUEUE_SCHEMA ".segment_def s, "
-						 QUEUE_SCHEMA ".queue_def d "
-						 "WHERE d.id OPERATOR(pg_catalog.=) $1 "
-						 "AND s.queue_id OPERATOR(pg_catalog.=) d.id "
-						 "AND s.state OPERATOR(pg_catalog.<>) 'f' "
-						 "AND (s.life OPERATOR(pg_catalog.&) $2) "
-						 "OPERATOR(pg_catalog.=) "
-						 "((d.next_life OPERATOR(pg_catalog.-) 1) "
-						 "OPERATOR(pg_catalog.&) $2)",
-						 lengthof(types), types, values, NULL) > 0);
-	return DatumGetInt32(life);
+	rows_open(&rows, "queue_def", id);
+	if (!rows_next(&rows))
+		elog(ERROR, "queue %d has no row in queue_def", id);
+	life = DatumGetInt32(rows_get(&rows, Anum_queue_def_next_life));
+	while (life_in_use(id, life))
+		life++;
+	rows_set(&rows, Anum_queue_def_next_life, Int32GetDatum(life + 1));
+	rows_update(&rows);
+	rows_close(&rows);
+	return life;
 }
 
 /*
@@ -437,27 +486,25 @@ strip_default_privileges(Oid relid)
 static bool
 reuse_segment(int32 id, int32 life, char chain)
 {
-	Oid			types[] = {
-		INT4OID, INT4OID, CHAROID, INT4OID, OIDOID, INT8OID
-	};
-	Datum		values[] = {
-		Int32GetDatum(id), Int32GetDatum(life), CharGetDatum(chain),
-		Int32GetDatum(QUEUE_LAYOUT), ObjectIdGetDatum(MyDatabaseId),
-		Int64GetDatum((int64) GetSystemIdentifier())
-	};
+	CatalogRows rows;
+	bool		done = false;
 
-	return admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s "
-					   "SET life = $2, state = 'o', database = $5, "
-					   "system_identifier = $6, relfilenode = "
-					   "pg_catalog.pg_relation_filenode(s.relation) "
-					   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1 AND s.life "
-					   "OPERATOR(pg_catalog.=) (SELECT pg_catalog.min(f.life) "
-					   "FROM " QUEUE_SCHEMA ".segment_def f, "
-					   "pg_catalog.pg_class c "
-					   "WHERE f.queue_id OPERATOR(pg_catalog.=) $1 "
-					   "AND f.chain OPERATOR(pg_catalog.=) $3 "
-					   "AND f.state OPERATOR(pg_catalog.=) 'f' "
-					   "AND f.layout OPERATOR(pg_catalog.=) $4 "
-					   "AND c.oid OPERATOR(pg_catalog.=) f.relation)",
-					   lengthof(types), types, values, NULL) > 0;
+	rows_open(&rows, "segment_def", id);
+	while (!done && rows_next(&rows))
+	{
+		if (segment_state(&rows) != SEGMENT_FREE ||
+			DatumGetChar(rows_get(&rows, Anum_segment_def_chain)) != chain ||
+			DatumGetInt32(rows_get(&rows, Anum_segment_def_layout)) !=
+			QUEUE_LAYOUT ||
+			!admin_relation_exists(DatumGetObjectId(
+				rows_get(&rows, Anum_segment_def_relation))))
+			continue;
+		rows_set(&rows, Anum_segment_def_life, Int32GetDatum(life));
+		rows_set(&rows, Anum_segment_def_state, CharGetDatum(SEGMENT_OPEN));
+		set_file(&rows);
+		rows_update(&rows);
+		done = true;
+	}
+	rows_close(&rows);
+	return done;
 }

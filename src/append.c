@@ -2,7 +2,7 @@
  * append.c
  *	  Puts new messages at the end of a chain of segments.
  *
- * Owns the choice of the page: a chain offers a few tail pages; a producer
+ * Owns the choice of the page: a segment offers a few tail pages; a producer
  * takes the first that nobody else is writing to and fills it.  Pages come
  * from a range that was added to the file ahead of need, so that concurrent
  * producers do not queue up for the extension lock.  Pages are used forward
@@ -48,7 +48,6 @@ typedef struct AppendTarget
 	Relation	rel;
 	MapSlot    *slot;
 	TailState  *tail;
-	RelFileNumber relnumber;
 } AppendTarget;
 
 /* Takes n ids from the reserved range; false when it has too few */
@@ -94,24 +93,47 @@ append_reserve_ids(Queue *q, int n)
 }
 
 /*
- * Makes the tail belong to the segment, and notices when the file became
- * shorter or longer behind our back.
+ * The tail of a segment without a slot: this session's own.
+ */
+static TailState *
+private_tail(RelFileNumber relnumber, BlockNumber nblocks)
+{
+	static TailState tail;
+	static RelFileNumber owner = InvalidOid;
+
+	if (owner != relnumber)
+	{
+		shmem_init_tail(&tail);
+		tail.fresh = tail.extended = nblocks;
+		owner = relnumber;
+	}
+	return &tail;
+}
+
+/*
+ * Notices when the file became shorter behind our back.  The range is read
+ * before the file's length, which is never behind it otherwise.
  */
 static void
 check_tail(AppendTarget *target)
 {
 	TailState  *tail = target->tail;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(target->rel);
+	BlockNumber extended;
+	BlockNumber nblocks;
 
 	SpinLockAcquire(&tail->mutex);
-	if (tail->relnumber != target->relnumber || tail->extended > nblocks)
-	{
-		tail->relnumber = target->relnumber;
-		tail->fresh = tail->extended = nblocks;
-		for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
-			pg_atomic_write_u32(&tail->pages[i], InvalidBlockNumber);
-	}
+	extended = tail->extended;
 	SpinLockRelease(&tail->mutex);
+	nblocks = RelationGetNumberOfBlocks(target->rel);
+	if (nblocks >= extended)
+		return;
+
+	SpinLockAcquire(&tail->mutex);
+	if (tail->extended == extended)
+		tail->fresh = tail->extended = nblocks;
+	SpinLockRelease(&tail->mutex);
+	for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
+		pg_atomic_write_u32(&tail->pages[i], InvalidBlockNumber);
 }
 
 /* Takes a page of the range; *left says how many remain */
@@ -326,8 +348,9 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 	life = open_tail(&q, chain, &target.rel)->life;
 	target.q = q;
 	target.slot = map_slot(target.rel, q->id, true);
-	target.tail = &q->shared->tail[chain];
-	target.relnumber = compat_rel_number(target.rel);
+	target.tail = target.slot != NULL ? &target.slot->tail :
+		private_tail(compat_rel_number(target.rel),
+					 RelationGetNumberOfBlocks(target.rel));
 	for (int i = 0; i < n; i++)
 		tuples[i] = toast_message(target.rel, tuples[i]);
 	xid = GetCurrentTransactionId();

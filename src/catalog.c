@@ -244,8 +244,8 @@ read_definition(Queue *q, const char *index, AttrNumber attno,
 }
 
 /* The file of a relation, InvalidOid when the relation is gone */
-static RelFileNumber
-relation_file(Oid relid)
+RelFileNumber
+catalog_relation_file(Oid relid)
 {
 	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	RelFileNumber result;
@@ -270,7 +270,7 @@ read_segment(QueueSegment *seg, HeapTuple tup, TupleDesc desc)
 	memset(seg, 0, sizeof(*seg));
 	seg->life = get_int(tup, desc, Anum_segment_def_life);
 	seg->relid = get_oid(tup, desc, Anum_segment_def_relation);
-	seg->relnumber = relation_file(seg->relid);
+	seg->relnumber = catalog_relation_file(seg->relid);
 	seg->chain = get_char(tup, desc, Anum_segment_def_chain) == 'p' ?
 		QUEUE_PARKING_CHAIN : QUEUE_MAIN_CHAIN;
 	seg->state = get_char(tup, desc, Anum_segment_def_state);
@@ -415,7 +415,7 @@ find_queue(const char *name)
 			return NULL;
 		}
 		load(q);
-		if (!RelFileNumberIsValid(relation_file(q->relid)))
+		if (!RelFileNumberIsValid(catalog_relation_file(q->relid)))
 		{
 			/* dropped by hand: no news will come of a new one */
 			q->valid = false;

@@ -28,6 +28,8 @@
 #define Anum_queue_def_max_message_bytes	18
 #define Anum_queue_def_enqueue_paused		28
 #define Anum_queue_def_dequeue_paused		29
+#define Anum_queue_def_next_life			30
+#define Anum_queue_def_created_at			31
 #define Natts_queue_def						31
 
 #define Anum_segment_def_queue_id			1
@@ -103,6 +105,7 @@ extern QueueSegment *catalog_segment_by_life(Queue *q, int life_bits);
 extern QueueSegment *catalog_tail(Queue *q, int chain);
 extern Relation catalog_open_segment(Queue *q, QueueSegment *seg, bool wait);
 extern MapSlot *catalog_slot(Queue *q, QueueSegment *seg);
+extern RelFileNumber catalog_relation_file(Oid relid);
 extern bool catalog_extension_exists(void);
 extern bool catalog_take_news(void);
 

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "storage/bufmgr.h"
+#include "utils/timestamp.h"
 
 #include "layout.h"
 #include "look.h"
@@ -26,6 +27,7 @@ look_begin(PageLook *look, Relation rel, MapSlot *slot, Buffer buffer)
 	look->buffer = buffer;
 	look->page = BufferGetPage(buffer);
 	look->offset = InvalidOffsetNumber;
+	look->clock = 0;
 	look->max_offset = PageIsNew(look->page) ? InvalidOffsetNumber :
 		PageGetMaxOffsetNumber(look->page);
 	memset(&look->result, 0, sizeof(look->result));
@@ -81,6 +83,21 @@ look_next(PageLook *look, HeapTuple tup)
 }
 
 /*
+ * Is an unleased message ready by the clock, though not by the caller's time?
+ * It was sent since that was read.  Were it taken for delayed, the page would
+ * not be ready until the worker comes.
+ */
+static bool
+ready_meanwhile(PageLook *look, const MessageHead *head)
+{
+	if (head->lease != 0)
+		return false;
+	if (look->clock == 0)
+		look->clock = GetCurrentTimestamp();
+	return head->visible_at <= look->clock;
+}
+
+/*
  * Counts a live message in the state given by head.
  */
 void
@@ -92,7 +109,7 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 	result->facts.bytes += length;
 	if (MESSAGE_IS_DEAD(head))
 		result->facts.dead++;
-	else if (head->visible_at <= now)
+	else if (head->visible_at <= now || ready_meanwhile(look, head))
 	{
 		result->facts.ready++;
 		result->keep_ready = true;

@@ -17,6 +17,7 @@ typedef struct PageLook
 	Page		page;
 	OffsetNumber offset;		/* of the message just returned */
 	OffsetNumber max_offset;
+	TimestampTz clock;			/* read under the lock, 0 = not yet */
 } PageLook;
 
 extern void look_begin(PageLook *look, Relation rel, MapSlot *slot,

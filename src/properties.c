@@ -128,13 +128,6 @@ property_name(PropertyId id)
 	return properties[id].name;
 }
 
-/* A property's type, the same as parameter and as column */
-Oid
-property_type(PropertyId id)
-{
-	return properties[id].type;
-}
-
 /*
  * Reads the properties of a call whose arguments hold them from first_arg on,
  * and checks them.  What was not said becomes the default, or stays NULL

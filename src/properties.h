@@ -54,7 +54,6 @@ typedef struct Properties
 } Properties;
 
 extern const char *property_name(PropertyId id);
-extern Oid	property_type(PropertyId id);
 extern void properties_from_call(FunctionCallInfo fcinfo, int first_arg,
 								 bool with_defaults, Properties *props);
 extern bool properties_differ(const Properties *existing,

@@ -19,8 +19,8 @@
  *	   ended, turns the pending pages ready.
  *	4. A page's deadline is never later than the earliest one of any live
  *	   message on it.  It is raised only by a look, under the buffer lock;
- *	   anybody may lower it.  A look whose swap fails lowers it to "now", since
- *	   it may have overwritten a deadline lowered meanwhile.
+ *	   anybody may lower it.  A look whose swap fails puts back the deadline
+ *	   that it replaced, which somebody may have lowered during the look.
  *	5. A summary is the number of bumps below it; "clear" is the number that
  *	   somebody read before he walked over all that lies below it and found
  *	   nothing.  It is compared, so no bump can be lost.
@@ -207,6 +207,7 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key)
 	slot->nchunks = 0;
 	slot->ndeciders = 0;
 	slot->more_deciders = false;
+	shmem_init_tail(&slot->tail);
 	pg_atomic_write_u32(&slot->npages, 0);
 	pg_atomic_write_u32(&slot->stale, 0);
 	pg_atomic_write_u32(&slot->cold, 0);
@@ -225,6 +226,7 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key)
 			break;
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->npages, block);
+	slot->tail.fresh = slot->tail.extended = nblocks;
 	slot->in_use = true;
 	if ((uint32) index >= pg_atomic_read_u32(&queue_shmem->used_slots))
 		pg_atomic_write_u32(&queue_shmem->used_slots, index + 1);
@@ -373,13 +375,18 @@ map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
 }
 
 /*
- * Ends a walk early: what is stale behind it stays so.
+ * Ends a walk where it stands: what is stale behind it stays so, be it pages
+ * that it did not come to or pages added since it began.
  */
 void
 map_walk_stop(MapWalk *walk)
 {
-	if (walk->slot != NULL && (walk->which & MAP_WALK_STALE))
-		pg_atomic_write_u32(&walk->slot->stale, 1);
+	if (walk->slot == NULL || (walk->which & MAP_WALK_STALE) == 0 ||
+		!covers(walk->slot, walk->next))
+		return;
+	pg_atomic_write_u32(&chunk_of(walk->slot, walk->next)->stale, 1);
+	pg_memory_barrier();
+	pg_atomic_write_u32(&walk->slot->stale, 1);
 }
 
 /* Enters a chunk; false = nothing to look at in it */
@@ -445,6 +452,7 @@ map_walk_next(MapWalk *walk)
 		pg_atomic_write_u64(&walk->slot->cleared, walk->slot_bumps);
 		walk->slot_clear = false;
 	}
+	map_walk_stop(walk);
 	return InvalidBlockNumber;
 }
 
@@ -511,6 +519,7 @@ map_looked(MapLook *look, const MapResult *result)
 	int			i = look->block % MAP_CHUNK_PAGES;
 	uint32		old = look->word;
 	uint32		new;
+	TimestampTz old_due;
 	bool		undecided = result->ndeciders > 0 || result->more_deciders;
 
 	QUEUE_DEBUG_POINT("looked");
@@ -518,7 +527,8 @@ map_looked(MapLook *look, const MapResult *result)
 		return;
 	chunk = chunk_of(slot, look->block);
 	put_facts(slot, &chunk->facts[i], &result->facts);
-	pg_atomic_write_u64(&chunk->page_due[i], (uint64) result->due);
+	old_due = (TimestampTz)
+		pg_atomic_exchange_u64(&chunk->page_due[i], (uint64) result->due);
 	if (result->due != QUEUE_NO_DUE)
 	{
 		lower(&chunk->due, result->due);
@@ -530,7 +540,7 @@ map_looked(MapLook *look, const MapResult *result)
 		new = old | MAP_PENDING;
 		if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 		{
-			map_lower_due(slot, look->block, 0);
+			map_lower_due(slot, look->block, old_due);
 			return;
 		}
 		old = new;
@@ -549,7 +559,7 @@ map_looked(MapLook *look, const MapResult *result)
 		(undecided ? MAP_PENDING : 0);
 	if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 	{
-		map_lower_due(slot, look->block, 0);
+		map_lower_due(slot, look->block, old_due);
 		return;
 	}
 	if (look->word & MAP_COLD)
@@ -582,8 +592,11 @@ map_bump(MapSlot *slot, BlockNumber block, bool ready, TimestampTz due)
 		;
 	if (ready)
 		bump_summaries(slot, chunk);
+
+	/* a walk clears these from the top down, so they are set bottom up */
 	if (pg_atomic_read_u32(&chunk->stale) == 0)
 		pg_atomic_write_u32(&chunk->stale, 1);
+	pg_memory_barrier();
 	if (pg_atomic_read_u32(&slot->stale) == 0)
 		pg_atomic_write_u32(&slot->stale, 1);
 }

@@ -15,9 +15,10 @@
  *	- A straggler is deleted first and copied as it was then; a consumer that
  *	  holds its lease reaches it through the forwarding table.
  *
- * Locks: never waits for one.  AccessExclusiveLock on a segment and its TOAST
- * table is asked for only when nobody is in the way, since a failed try costs
- * an xid and a WAL record.
+ * Locks: never waits for one.  ShareUpdateExclusiveLock on the parent where
+ * rows of the catalog tables are written, before those on segments.
+ * AccessExclusiveLock on a segment and its TOAST table is asked for only when
+ * nobody is in the way, since a failed try costs an xid and a WAL record.
  */
 #include "postgres.h"
 
@@ -28,7 +29,6 @@
 #include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/index.h"
-#include "catalog/pg_type.h"
 #include "catalog/storage.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -42,6 +42,7 @@
 
 #include "admin.h"
 #include "append.h"
+#include "catalog_rows.h"
 #include "debug.h"
 #include "guc.h"
 #include "look.h"
@@ -363,22 +364,39 @@ new_files(Relation rel)
 	compat_reindex(relid, REINDEX_REL_PROCESS_TOAST, &params);
 }
 
+/*
+ * Keeps everybody else from writing the queue's rows in the catalog tables, to
+ * the end of the transaction.  Returns false when that would have to wait, or
+ * the queue has changed.
+ */
+static bool
+lock_parent(Queue *q)
+{
+	return ConditionalLockRelationOid(q->relid, ShareUpdateExclusiveLock) &&
+		q->valid;
+}
+
 /* Marks the segment as free, under its present file */
 static void
 mark_free(int32 queue_id, int32 life)
 {
-	AdminContext ctx;
-	Oid			types[] = {INT4OID, INT4OID};
-	Datum		values[] = {Int32GetDatum(queue_id), Int32GetDatum(life)};
+	CatalogRows rows;
 
 	CommandCounterIncrement();
-	admin_enter(&ctx, true);
-	admin_query("UPDATE " QUEUE_SCHEMA ".segment_def s SET state = 'f', "
-				"relfilenode = pg_catalog.pg_relation_filenode(s.relation) "
-				"WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
-				"AND s.life OPERATOR(pg_catalog.=) $2",
-				lengthof(types), types, values, NULL);
-	admin_leave(&ctx);
+	rows_open(&rows, "segment_def", queue_id);
+	while (rows_next(&rows))
+	{
+		Oid			relid;
+
+		if (DatumGetInt32(rows_get(&rows, Anum_segment_def_life)) != life)
+			continue;
+		relid = DatumGetObjectId(rows_get(&rows, Anum_segment_def_relation));
+		rows_set(&rows, Anum_segment_def_state, CharGetDatum(SEGMENT_FREE));
+		rows_set(&rows, Anum_segment_def_relfilenode,
+				 ObjectIdGetDatum(catalog_relation_file(relid)));
+		rows_update(&rows);
+	}
+	rows_close(&rows);
 }
 
 /*
@@ -397,7 +415,7 @@ rotate_truncate(Queue *q, QueueSegment *seg)
 	List	   *toast;
 
 	QUEUE_DEBUG_POINT("drained");
-	if (!lock_for_truncation(seg->relid, &rel, &toast))
+	if (!lock_parent(q) || !lock_for_truncation(seg->relid, &rel, &toast))
 		return false;
 	if (compat_rel_number(rel) != seg->relnumber ||
 		!map_slot_valid(slot, seg->relnumber) ||
@@ -496,39 +514,93 @@ take_stragglers(Move *m, BlockNumber block)
 		ReleaseBuffer(vmbuffer);
 }
 
+/* A receipt from before the move, and the one that fits now */
+typedef struct Forward
+{
+	int64		from;
+	int64		to;
+} Forward;
+
+/* By the receipt from before */
+static int
+compare_forwards(const void *a, const void *b)
+{
+	int64		x = ((const Forward *) a)->from;
+	int64		y = ((const Forward *) b)->from;
+
+	return x < y ? -1 : x > y;
+}
+
+/* What becomes of a receipt, NULL when its message was not moved */
+static Forward *
+find_forward(Forward *forwards, int n, int64 receipt)
+{
+	Forward		key = {receipt, 0};
+
+	return bsearch(&key, forwards, n, sizeof(Forward), compare_forwards);
+}
+
+/* The receipts of the leased messages, in their order */
+static Forward *
+list_forwards(Move *m, int32 life, int *n)
+{
+	Forward    *forwards = palloc((m->n + 1) * sizeof(Forward));
+
+	*n = 0;
+	for (int i = 0; i < m->n; i++)
+	{
+		ItemPointer tid = &m->tuple[i]->t_self;
+
+		if (m->receipt[i] == 0)
+			continue;
+		forwards[*n].from = m->receipt[i];
+		forwards[*n].to =
+			receipt_encode(life, ItemPointerGetBlockNumber(tid),
+						   ItemPointerGetOffsetNumber(tid),
+						   message_head(m->tuple[i]->t_data)->lease);
+		(*n)++;
+	}
+	qsort(forwards, *n, sizeof(Forward), compare_forwards);
+	return forwards;
+}
+
 /* Lets receipts from before the move reach the messages */
 static void
 forward_receipts(Move *m, int32 queue_id, int32 life)
 {
-	AdminContext ctx;
-	Oid			types[] = {INT4OID, INT8OID, INT8OID};
-	Datum		values[lengthof(types)];
+	int			n;
+	Forward    *forwards = list_forwards(m, life, &n);
+	CatalogRows rows;
 
-	admin_enter(&ctx, true);
-	for (int i = 0; i < m->n; i++)
+	if (n == 0)
+		return;
+	rows_open(&rows, "forwarding", queue_id);
+	while (rows_next(&rows))
 	{
-		ItemPointer tid = &m->tuple[i]->t_self;
-		int64		moved_to;
+		int64		from = DatumGetInt64(rows_get(&rows,
+												  Anum_forwarding_receipt));
+		int64		to = DatumGetInt64(rows_get(&rows,
+												Anum_forwarding_moved_to));
+		Forward    *next = find_forward(forwards, n, to);
 
-		if (m->receipt[i] == 0)
-			continue;
-		moved_to = receipt_encode(life, ItemPointerGetBlockNumber(tid),
-								  ItemPointerGetOffsetNumber(tid),
-								  message_head(m->tuple[i]->t_data)->lease);
-		values[0] = Int32GetDatum(queue_id);
-		values[1] = Int64GetDatum(m->receipt[i]);
-		values[2] = Int64GetDatum(moved_to);
-		admin_query("UPDATE " QUEUE_SCHEMA ".forwarding f SET moved_to = $3 "
-					"WHERE f.queue_id OPERATOR(pg_catalog.=) $1 "
-					"AND f.moved_to OPERATOR(pg_catalog.=) $2",
-					lengthof(types), types, values, NULL);
-		admin_query("INSERT INTO " QUEUE_SCHEMA ".forwarding "
-					"(queue_id, receipt, moved_to) VALUES ($1, $2, $3) "
-					"ON CONFLICT (queue_id, receipt) "
-					"DO UPDATE SET moved_to = EXCLUDED.moved_to",
-					lengthof(types), types, values, NULL);
+		if (find_forward(forwards, n, from) != NULL)
+			rows_delete(&rows); /* of another lease, long ago */
+		else if (next != NULL)
+		{
+			rows_set(&rows, Anum_forwarding_moved_to, Int64GetDatum(next->to));
+			rows_update(&rows);
+		}
 	}
-	admin_leave(&ctx);
+	for (int i = 0; i < n; i++)
+	{
+		rows_set(&rows, Anum_forwarding_queue_id, Int32GetDatum(queue_id));
+		rows_set(&rows, Anum_forwarding_receipt,
+				 Int64GetDatum(forwards[i].from));
+		rows_set(&rows, Anum_forwarding_moved_to,
+				 Int64GetDatum(forwards[i].to));
+		rows_insert(&rows);
+	}
+	rows_close(&rows);
 }
 
 /*
@@ -551,7 +623,8 @@ rotate_park(Queue *q, QueueSegment *seg)
 	m->q = q;
 	m->seg = seg;
 	m->due = QUEUE_NO_DUE;
-	m->rel = catalog_open_segment(q, seg, false);
+	if (lock_parent(q))
+		m->rel = catalog_open_segment(q, seg, false);
 	if (m->rel == NULL)
 	{
 		MemoryContextSwitchTo(old);
@@ -623,30 +696,17 @@ lease_exists(Queue *q, int64 receipt)
 void
 rotate_forget_forwarding(Queue *q)
 {
-	AdminContext ctx;
-	Oid			types[] = {INT4OID, INT8OID};
-	Datum		values[lengthof(types)];
-	uint64		n;
-	int64	   *receipts;
-	bool		isnull;
+	CatalogRows rows;
 
-	values[0] = Int32GetDatum(q->id);
-	admin_enter(&ctx, true);
-	n = admin_query_id("SELECT DISTINCT f.moved_to "
-					   "FROM " QUEUE_SCHEMA ".forwarding f "
-					   "WHERE f.queue_id OPERATOR(pg_catalog.=) $1", q->id);
-	receipts = palloc(n * sizeof(int64) + 1);
-	for (uint64 i = 0; i < n; i++)
-		receipts[i] = DatumGetInt64(admin_result(i, 1, &isnull));
-	for (uint64 i = 0; i < n && q->valid; i++)
+	if (!lock_parent(q))
+		return;
+	rows_open(&rows, "forwarding", q->id);
+	while (q->valid && rows_next(&rows))
 	{
-		if (lease_exists(q, receipts[i]))
-			continue;
-		values[1] = Int64GetDatum(receipts[i]);
-		admin_query("DELETE FROM " QUEUE_SCHEMA ".forwarding f "
-					"WHERE f.queue_id OPERATOR(pg_catalog.=) $1 "
-					"AND f.moved_to OPERATOR(pg_catalog.=) $2",
-					lengthof(types), types, values, NULL);
+		Datum		moved_to = rows_get(&rows, Anum_forwarding_moved_to);
+
+		if (!lease_exists(q, DatumGetInt64(moved_to)))
+			rows_delete(&rows);
 	}
-	admin_leave(&ctx);
+	rows_close(&rows);
 }

@@ -83,12 +83,12 @@ shmem_request(void)
 	RequestNamedLWLockTranche("queue", 2);
 }
 
-/* A tail that belongs to no segment yet */
-static void
-init_tail(TailState *tail)
+/* A tail without pages */
+void
+shmem_init_tail(TailState *tail)
 {
 	SpinLockInit(&tail->mutex);
-	tail->relnumber = InvalidOid;
+	tail->fresh = tail->extended = 0;
 	for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
 		pg_atomic_init_u32(&tail->pages[i], InvalidBlockNumber);
 }
@@ -99,8 +99,6 @@ init_queue(QueueShared *qs)
 {
 	memset(qs, 0, sizeof(QueueShared));
 	SpinLockInit(&qs->id_mutex);
-	for (int i = 0; i < QUEUE_CHAINS; i++)
-		init_tail(&qs->tail[i]);
 	pg_atomic_init_u32(&qs->waiters, 0);
 	pg_atomic_init_u32(&qs->changes, 0);
 	pg_atomic_init_u32(&qs->notify, 0);
@@ -332,8 +330,8 @@ shmem_queue_valid(QueueShared *qs, int32 queue_id, Oid relid)
 
 /*
  * A stand-in for a queue that finds no place in shared memory: the same
- * structure, private to this session.  Its ids are reserved and its tail
- * pages chosen by the session alone, and nobody can wake its waiters.
+ * structure, private to this session.  Its ids are reserved by the session
+ * alone, and nobody can wake its waiters.
  */
 QueueShared *
 shmem_private_queue(int32 queue_id, Oid relid)

@@ -24,7 +24,7 @@
 #define QUEUE_NO_DUE		PG_INT64_MAX
 
 /*
- * Tail pages a chain offers to concurrent producers.  A lone producer uses
+ * Tail pages a segment offers to concurrent producers.  A lone producer uses
  * one; each producer that finds the ones before it busy uses the next.
  */
 #define QUEUE_TAIL_PAGES	16
@@ -34,14 +34,12 @@
 #define QUEUE_CHAINS		2
 
 /*
- * Where a chain's next messages go.  The pages [fresh, extended) exist in the
- * file and were given to nobody yet.  Belongs to the segment `relnumber`;
- * a producer that finds another number there starts anew.
+ * Where the next messages of a segment go.  The pages [fresh, extended) exist
+ * in the file and were given to nobody yet.
  */
 typedef struct TailState
 {
 	slock_t		mutex;			/* protects all but pages */
-	RelFileNumber relnumber;
 	BlockNumber fresh;
 	BlockNumber extended;
 	pg_atomic_uint32 pages[QUEUE_TAIL_PAGES];	/* InvalidBlockNumber = none */
@@ -80,8 +78,6 @@ typedef struct QueueShared
 	slock_t		id_mutex;		/* protects the two below */
 	int64		id_next;		/* ids [next, end) are reserved on disk */
 	int64		id_end;
-
-	TailState	tail[QUEUE_CHAINS];
 
 	pg_atomic_uint32 waiters;	/* sessions waiting for this queue */
 	pg_atomic_uint32 changes;	/* bumped by every committed DDL on it */
@@ -197,6 +193,7 @@ typedef struct MapSlot
 
 	pg_atomic_uint32 npages;	/* pages covered; those behind are "all set" */
 	pg_atomic_uint32 appends;	/* inserts ever made, see rotate.c */
+	TailState	tail;			/* see append.c */
 	pg_atomic_uint32 stale;		/* some chunk has stale pages */
 	pg_atomic_uint32 cold;		/* pages never looked at since assignment */
 	pg_atomic_uint64 bumps;
@@ -294,6 +291,7 @@ extern bool shmem_push_aborted(const AbortedClaim *claim);
 extern bool shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim);
 extern void shmem_want_full_pass(void);
 extern void shmem_wake_launcher(void);
+extern void shmem_init_tail(TailState *tail);
 extern void histogram_add(Histogram *h, int64 microseconds);
 
 static inline void

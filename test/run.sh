@@ -78,7 +78,11 @@ stage_clang() {
 	if within 600 "$work/clang.log" make -s -C "$work/clang" -j "$(nproc)" \
 		CC=clang WERROR=1 ASSERT=1 all
 	then
-		pass
+		if grep -q debug_pause "$work/clang/queue.so"; then
+			fail "debugging code in a build without DEBUG=1"
+		else
+			pass
+		fi
 	else
 		fail "build with clang" "$work/clang.log"
 	fi

@@ -16,7 +16,7 @@ my $node = new_server('rest', conf => [ 'queue.segment_size = 1MB',
 	'checkpoint_timeout = 1h', 'full_page_writes = on' ]);
 my $db = connect_db($node, must => 1);
 $db->do('CREATE EXTENSION amcheck');
-my ($a, $b) = map { connect_db($node, must => 1, transactions => 1) } 1 .. 2;
+my ($one, $two) = map { connect_db($node, must => 1, transactions => 1) } 1 .. 2;
 
 sub segments
 {
@@ -33,19 +33,19 @@ $db->do("SELECT queue.enqueue('serial', '1')");
 $db->do('CREATE TABLE account AS SELECT 0 AS n');
 for my $i (1 .. 3)
 {
-	$a->do('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+	$one->do('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
 	my $id = wait_for_true(10, sub {
-		my ($id) = column($a, "SELECT id FROM queue.dequeue('serial')");
+		my ($id) = column($one, "SELECT id FROM queue.dequeue('serial')");
 		return $id if $id;
-		$a->rollback;
-		$a->do('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+		$one->rollback;
+		$one->do('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
 		return;
 	});
 	ok($id, "delivery $i");
 	$db->do('UPDATE account SET n = n + 1');
-	ok(!eval { $a->do('UPDATE account SET n = n + 10'); 1 }, 'it fails');
-	is($a->state, '40001', '... to serialize');
-	$a->rollback;
+	ok(!eval { $one->do('UPDATE account SET n = n + 10'); 1 }, 'it fails');
+	is($one->state, '40001', '... to serialize');
+	$one->rollback;
 	ok(wait_for_true(10, sub { $i == value($db,
 		"SELECT failures FROM queue.serial") }),
 		'hazard 17: ... and is counted');
@@ -56,7 +56,7 @@ is(value($db, "SELECT state FROM queue.peek('serial')"), 'ready',
 # --- 29: who waits in a CALL holds no snapshot
 
 $db->do("SELECT queue.create('waits')");
-my $pid = value($a, 'SELECT pg_backend_pid()');
+my $pid = value($one, 'SELECT pg_backend_pid()');
 my $watch = sub {
 	wait_for_true(10, sub { value($db, "SELECT count(*) FROM queue.consumers
 		WHERE queue = 'waits'") });
@@ -68,34 +68,34 @@ for my $case ([ 'alone', 'none', '' ], [ 'in a block', 'none', 'SELECT 1' ],
 	[ 'in a block with an xid', 'none', 'CREATE TEMP TABLE t ()' ])
 {
 	my ($name, $expected, $first) = @$case;
-	local $a->{AutoCommit} = $name eq 'alone' ? 1 : 0;
-	$a->do($first) if $first;
-	my $call = begin_call($a, "CALL queue.receive('waits', wait => '20 s')");
+	local $one->{AutoCommit} = $name eq 'alone' ? 1 : 0;
+	$one->do($first) if $first;
+	my $call = begin_call($one, "CALL queue.receive('waits', wait => '20 s')");
 	is($watch->(), $expected, "hazard 29: CALL $name");
 	$db->do("SELECT queue.enqueue('waits', '1')");
 	like(scalar end_call($call), qr/\(\d+,/, '... gets its message');
-	$a->commit unless $a->{AutoCommit};
+	$one->commit unless $one->{AutoCommit};
 }
-$a->rollback unless $a->{AutoCommit};
-my $call = begin_call($a, "DO \$\$ DECLARE m queue.message[]; BEGIN
+$one->rollback unless $one->{AutoCommit};
+my $call = begin_call($one, "DO \$\$ DECLARE m queue.message[]; BEGIN
 	CALL queue.receive('waits', messages => m, wait => '1 s'); END \$\$");
 call_ended($call, 10);
-my $state = eval { $a->pg_result; 'no error' } // $a->errstr;
+my $state = eval { $one->pg_result; 'no error' } // $one->errstr;
 is($state, 'no error', '... nested in PL/pgSQL it works, with a snapshot');
-$a->rollback;
+$one->rollback;
 
 # --- 30: durable_claims
 
 $db->do("SELECT queue.create('durable', visibility_timeout => '1 h')");
 $db->do("SELECT queue.enqueue('durable', '1')");
 $db->do('CHECKPOINT');
-$b->do('SET queue.durable_claims = on');
-my $receipt = value($b, "SELECT receipt FROM queue.dequeue('durable')");
-$_->disconnect for $a, $b, $db;
+$db->do('SET queue.durable_claims = on');
+my $receipt = value($db, "SELECT receipt FROM queue.dequeue('durable')");
 crash_server($node, all => 1);
+$_->disconnect for $one, $two, $db;
 start_again($node);
 $db = connect_db($node, must => 1);
-($a, $b) = map { connect_db($node, must => 1, transactions => 1) } 1 .. 2;
+($one, $two) = map { connect_db($node, must => 1, transactions => 1) } 1 .. 2;
 is(value($db, "SELECT count(*) FROM queue.dequeue('durable')"), 0,
 	'hazard 30: a durable claim survives a crash');
 is(value($db, "SELECT queue.ack('durable', ?)", $receipt), 1,
@@ -142,14 +142,14 @@ $rotate->() for 1 .. 2;
 my $files = sub { join ' ', map { $_ . ' ' . value($db,
 	"SELECT pg_relation_filenode('$_')") } sort(segments('rotating')) };
 my $before = $files->();
-$a->do('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
-value($a, 'SELECT count(*) FROM account');
+$one->do('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+value($one, 'SELECT count(*) FROM account');
 my $size = value($db, "SELECT pg_relation_size('pg_class')");
 ok($rotate->(), 'it rotates under a held snapshot') for 1 .. 4;
 is($files->(), $before, 'hazard 19: in place, under the same files');
 is(value($db, "SELECT pg_relation_size('pg_class')"), $size,
 	'... and pg_class has not grown');
-$a->rollback;
+$one->rollback;
 
 # --- 46: one message each from many connections
 
@@ -160,25 +160,25 @@ for (1 .. 25)
 	$other->do("SELECT queue.enqueue('spread', '1')");
 	$other->disconnect;
 }
-is(value($db, 'SELECT count(DISTINCT ctid::text::point[0]) FROM queue.spread'),
+is(value($db, 'SELECT count(DISTINCT (ctid::text::point)[0]) FROM queue.spread'),
 	1, 'hazard 46: 25 connections share a tail page');
 
 # --- 13: a large body beside small ones
 
 $db->do("SELECT queue.create('mixed')");
-$a->commit;
-$call = begin_call($a, "SELECT queue.enqueue('mixed', NULL,
+$one->commit;
+$call = begin_call($one, "SELECT queue.enqueue('mixed', NULL,
 	payload => (SELECT string_agg(sha512(i::text::bytea), '')
 		FROM generate_series(1, 800000) i))");
 my @took;
-until ($a->pg_ready || @took > 20000)
+until ($one->pg_ready || @took > 20000)
 {
 	my $start = time;
 	$db->do("SELECT queue.enqueue('mixed', '1')");
 	push @took, (time - $start) * 1000;
 }
 end_call($call, 60);
-$a->commit;
+$one->commit;
 @took = sort { $a <=> $b } @took;
 note sprintf '%d small messages beside one of 50 MB: p50 %.2f, p99 %.2f,'
   . ' max %.2f ms', scalar @took, $took[ @took / 2 ], $took[ @took * 0.99 ],
