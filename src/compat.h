@@ -72,6 +72,10 @@ compat_extend_zeroed(Relation rel, BlockNumber first, int n)
 #endif
 }
 
+#ifndef HEAP_DELETE_BLKREF_VM
+#define HEAP_DELETE_BLKREF_VM 1
+#endif
+
 /*
  * Clears a heap page's bits in the visibility map, in a critical section that
  * ends with a record which clears them.  True if the record shall register
@@ -82,10 +86,6 @@ compat_extend_zeroed(Relation rel, BlockNumber first, int n)
  * 4d7feebfb): without, incremental backups miss the change.  Earlier ones
  * pass over the reference in replay.  19 leaves the lock to the caller.
  */
-#ifndef HEAP_DELETE_BLKREF_VM
-#define HEAP_DELETE_BLKREF_VM 1
-#endif
-
 static inline bool
 compat_vm_clear(Relation rel, BlockNumber block, Buffer vmbuffer)
 {
@@ -106,6 +106,7 @@ compat_vm_clear(Relation rel, BlockNumber block, Buffer vmbuffer)
 #endif
 }
 
+/* Gives up the lock that compat_vm_clear() left, after the record */
 static inline void
 compat_vm_unlock(Buffer vmbuffer)
 {

@@ -39,6 +39,9 @@
 #include "txn.h"
 #include "waiters.h"
 
+/* So often a message that is moved under our hands is looked for again */
+#define MAX_MOVES		8
+
 /* One call's work */
 typedef struct Settle
 {
@@ -298,6 +301,19 @@ compare_receipts(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Sorts receipts and drops those that repeat; returns how many are left */
+static int
+sort_distinct(int64 *receipts, int n)
+{
+	int			distinct = 0;
+
+	qsort(receipts, n, sizeof(int64), compare_receipts);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || receipts[i] != receipts[i - 1])
+			receipts[distinct++] = receipts[i];
+	return distinct;
+}
+
 /* Settles sorted, distinct receipts, page by page */
 static void
 settle_sorted(Settle *s, const int64 *receipts, int n)
@@ -363,16 +379,13 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 {
 	Settle		s = {0};
 	int64	   *sorted;
-	int			distinct = 0;
+	int			distinct;
 
 	if (n == 0)
 		return 0;
 	sorted = palloc(n * sizeof(int64));
 	memcpy(sorted, receipts, n * sizeof(int64));
-	qsort(sorted, n, sizeof(int64), compare_receipts);
-	for (int i = 0; i < n; i++)
-		if (i == 0 || sorted[i] != sorted[i - 1])
-			sorted[distinct++] = sorted[i];
+	distinct = sort_distinct(sorted, n);
 
 	s.q = q;
 	s.kind = kind;
@@ -381,7 +394,8 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 	s.stale = palloc(distinct * sizeof(int64));
 	settle_sorted(&s, sorted, distinct);
 
-	if (s.nstale > 0)
+	/* a message may be moved again between two lines of this */
+	for (int moves = 0; s.nstale > 0 && moves < MAX_MOVES; moves++)
 	{
 		int64	   *stale = s.stale;
 		int			nstale = s.nstale;
@@ -396,10 +410,9 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 		}
 		s.stale = palloc(distinct * sizeof(int64));
 		s.nstale = 0;
-		qsort(sorted, nmoved, sizeof(int64), compare_receipts);
-		settle_sorted(&s, sorted, nmoved);
-		queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
+		settle_sorted(&s, sorted, sort_distinct(sorted, nmoved));
 	}
+	queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
 	return s.done;
 }
 

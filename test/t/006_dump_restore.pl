@@ -94,7 +94,7 @@ sub check
 	is($got{ $id{'"leased"'} }{failures}, 0,
 		"$what: nor is it for one that never failed");
 	is(scalar(grep { ($_->{headers} // '') eq '{"h": 1}' &&
-			($_->{key} // '') eq 'k' } values %got), $total - 4 - 
+			($_->{key} // '') eq 'k' } values %got), $total - 4 -
 		(exists $id{$long} ? 1 : 0),
 		"$what: with headers and key");
 	is(value($new, 'SELECT count(*) FROM queue.q WHERE body = ?::jsonb', $long),
