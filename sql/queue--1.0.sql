@@ -154,7 +154,7 @@ COMMENT ON COLUMN queue.message.visible_at IS
 --   retry_delay         before a failed message is claimable again; >= 0
 --   retry_backoff       how that grows with failures: none | linear |
 --                       exponential, each with a jitter of 15 %
---   retry_max_delay     what it grows to at most
+--   retry_max_delay     what it grows to at most, jitter included
 --   delay               of every message that says nothing else; >= 0
 --   max_message_bytes   of body, payload, headers and key together; >= 1
 --   comment             the parent table's comment
@@ -237,7 +237,8 @@ COMMENT ON FUNCTION queue.alter IS
 --   force  also when there are messages in it, in whatever state
 -- Returns nothing.  Needs ownership of the queue.
 -- Errors: 2BP01 while the queue is not empty, or a view depends on its table.
--- Waits for transactions that use the queue.  Rollback undoes it.
+-- Waits for transactions that use the queue, then looks whether it is empty.
+-- Rollback undoes it.
 CREATE FUNCTION queue.drop(
     name text,
     force boolean DEFAULT false)
@@ -247,7 +248,8 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.drop IS
     'drop a queue; one that is not empty only with force';
 
--- purge: deletes all messages of a queue, leased ones included.
+-- purge: deletes all messages of a queue, leased ones included, but for those
+-- that other running transactions are sending, deleting or have locked.
 -- Returns how many.  Needs ownership of the queue or "manage".
 -- Their receipts are stale afterwards.  Rollback brings the messages back.
 CREATE FUNCTION queue.purge(name text)
@@ -274,7 +276,7 @@ COMMENT ON FUNCTION queue.pause IS
 -- resume: ends pause for enqueue, dequeue or both.
 --   enqueue, dequeue  which; false leaves that one as it is
 -- Returns nothing.  Needs ownership of the queue or "manage".
--- Waiting consumers are woken at commit.
+-- Effective at commit.
 CREATE FUNCTION queue.resume(
     name text,
     enqueue boolean DEFAULT true,
@@ -320,9 +322,9 @@ COMMENT ON FUNCTION queue.revoke_access IS
 
 -- enqueue: puts a message into a queue.
 --   body, payload  what to deliver; both may be given, or none
---   headers        a JSON object, for dequeue's filter
---   key            ordering group, partition or tenant
---   priority       0 to 9, higher first
+--   headers        a JSON object, which peek can filter by
+--   key            any text; delivered, not interpreted by this version
+--   priority       0; 1 to 9 are refused with 0A000 until they work
 --   delay          from now until it can be claimed; NULL = the queue's
 --   deliver_at     the same as an instant; not together with delay
 --   ttl, dedup_id  refused with 0A000 until they work
@@ -376,10 +378,11 @@ COMMENT ON FUNCTION queue.enqueue_batch IS
 -- ---------------------------------------------------------------------------
 
 -- dequeue: leases the next messages of a queue.
---   max         how many at most, >= 1; fewer only when no more are claimable
+--   max         how many at most, >= 1; fewer only when no more are claimable,
+--               or while a large queue is looked through after a start
 --   visibility  length of the lease, > 0; NULL = the queue's
 --   wait        for the first message, at most; 0 = do not wait
---   filter      only messages whose headers @> filter
+--   filter      refused with 0A000 until it works
 -- Returns the messages, each with the receipt of this lease.  Needs UPDATE
 -- (receive).
 -- Errors: 55000 while paused, 25001 for a wait in REPEATABLE READ or
@@ -388,7 +391,8 @@ COMMENT ON FUNCTION queue.enqueue_batch IS
 -- may not see what was committed with the message.
 -- The lease counts at once and is no part of the transaction.  When the
 -- transaction aborts, the messages it took and did not settle come back after
--- the queue's backoff, with one failure more.
+-- the queue's backoff, with one failure more; after PREPARE TRANSACTION the
+-- leases run until their end.
 CREATE FUNCTION queue.dequeue(
     queue text,
     max int DEFAULT 1,
@@ -492,9 +496,10 @@ COMMENT ON FUNCTION queue.ack_batch IS
 
 -- nack: failed, try again later.
 --   delay   until it can be claimed again, >= 0; NULL = the queue's backoff
---   reason  for people, kept with a message that becomes dead
+--   reason  for people; accepted, but not stored by this version
 -- Returns true when the lease was still the caller's.  Counts as a failure;
--- above max_attempts the message is dead.  At once, not undone by rollback.
+-- with the max_attempts-th the message is dead.  At once, not undone by
+-- rollback.
 CREATE FUNCTION queue.nack(
     queue text,
     receipt bigint,
@@ -679,8 +684,9 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue._start_worker IS
     'have a background worker started for this database';
 
--- What the views show.  All of them read shared memory and the catalog
--- tables; only _in_flight reads pages of a queue, those with leases.
+-- What the views show, from shared memory and the catalog tables.  _stats also
+-- reads pages that changed since they were last looked at, up to a limit;
+-- _in_flight and _consumers read the pages with leases.
 
 -- One row for each queue; counters since the server started, rates per second
 -- over the last interval measured.  NULL where nothing is known yet.

@@ -42,6 +42,7 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -49,6 +50,23 @@
 
 /* Holds a generic record while it is made; reset before each */
 static MemoryContext write_context = NULL;
+
+/* Does nobody but this transaction hold the row lock? */
+static bool
+locked_by_us(TransactionId xmax, uint16 infomask)
+{
+	MultiXactMember *members;
+	int			n;
+
+	if ((infomask & HEAP_XMAX_IS_MULTI) == 0)
+		return TransactionIdIsCurrentTransactionId(xmax);
+	n = GetMultiXactIdMembers(xmax, &members, false, true);
+	for (int i = 0; i < n; i++)
+		if (!TransactionIdIsCurrentTransactionId(members[i].xid) &&
+			TransactionIdIsInProgress(members[i].xid))
+			return false;
+	return true;
+}
 
 /*
  * Is the message at a normal item live, gone, or undecided?  Fills *tup; the
@@ -87,9 +105,8 @@ page_message_status(Page page, OffsetNumber offset, Relation rel,
 			return MESSAGE_UNDECIDED;
 		default:				/* being deleted or locked */
 			if (HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
-				(header->t_infomask & HEAP_XMAX_IS_MULTI) == 0 &&
-				TransactionIdIsCurrentTransactionId(xmax))
-				return MESSAGE_LIVE;	/* our own FOR UPDATE */
+				locked_by_us(xmax, header->t_infomask))
+				return MESSAGE_LIVE;
 			decider->xid = xmax;
 			decider->is_multi =
 				(header->t_infomask & HEAP_XMAX_IS_MULTI) != 0;

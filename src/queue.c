@@ -5,7 +5,7 @@
  * The layers, each using only those below it:
  *	  fn_*.c, admin*.c, worker.c, launcher.c	SQL functions and processes
  *	  wait.c, claim.c, settle.c, rotate.c		what a queue means
- *	  append.c, look.c, catalog.c, txn.c, waiters.c
+ *	  append.c, look.c, catalog*.c, txn.c, waiters.c
  *	  readymap.c, page.c						ready map and storage
  *	  shmem.c, layout.c, guc.c, compat.h
  */

@@ -359,6 +359,7 @@ map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
 			   int which, TimestampTz due_before)
 {
 	walk->slot = slot;
+	walk->rel = rel;
 	walk->next = 0;
 	walk->which = which;
 	walk->due_before = due_before;
@@ -452,7 +453,10 @@ map_walk_next(MapWalk *walk)
 		pg_atomic_write_u64(&walk->slot->cleared, walk->slot_bumps);
 		walk->slot_clear = false;
 	}
-	map_walk_stop(walk);
+	/* unless the file was cut, pages may have been added behind the walk */
+	if ((walk->which & MAP_WALK_STALE) &&
+		RelationGetNumberOfBlocks(walk->rel) > walk->npages)
+		map_walk_stop(walk);
 	return InvalidBlockNumber;
 }
 

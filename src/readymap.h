@@ -50,6 +50,7 @@ typedef struct MapResult
 typedef struct MapWalk
 {
 	MapSlot    *slot;			/* NULL: every page is looked at */
+	Relation	rel;
 	BlockNumber next;
 	BlockNumber npages;			/* of the file */
 	int			which;			/* flags below */

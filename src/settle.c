@@ -380,6 +380,7 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 	Settle		s = {0};
 	int64	   *sorted;
 	int			distinct;
+	bool		any_stale;
 
 	if (n == 0)
 		return 0;
@@ -394,6 +395,7 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 	s.stale = palloc(distinct * sizeof(int64));
 	settle_sorted(&s, sorted, distinct);
 
+	any_stale = s.nstale > 0;
 	/* a message may be moved again between two lines of this */
 	for (int moves = 0; s.nstale > 0 && moves < MAX_MOVES; moves++)
 	{
@@ -412,7 +414,8 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 		s.nstale = 0;
 		settle_sorted(&s, sorted, sort_distinct(sorted, nmoved));
 	}
-	queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
+	if (any_stale)
+		queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
 	return s.done;
 }
 

@@ -157,7 +157,7 @@ typedef struct WaiterShared
  * A chunk covers MAP_CHUNK_PAGES pages of one segment.
  */
 #define MAP_CHUNK_PAGES 256
-#define MAP_SLOT_CHUNKS 128
+#define MAP_SLOT_CHUNKS 256		/* twice the largest queue.segment_size */
 #define MAP_SLOT_PAGES	(MAP_CHUNK_PAGES * MAP_SLOT_CHUNKS)
 #define MAP_MAX_DECIDERS 16
 

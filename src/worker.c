@@ -346,6 +346,7 @@ look_at_slot(void *arg)
 	Relation	rel = open_slot(work->slot, &q);
 	BlockNumber block;
 	int			budget = PAGES_PER_TURN;
+	bool		more = false;
 
 	if (rel == NULL)
 		return;
@@ -355,14 +356,17 @@ look_at_slot(void *arg)
 	{
 		CHECK_FOR_INTERRUPTS();
 		look_at_page(q, rel, work->slot, block, now);
-		if (--budget == 0)
+		if (--budget > 0)
+			continue;
+		/* pages without a word are looked at by consumers, not without end */
+		if (block < pg_atomic_read_u32(&work->slot->npages))
 		{
 			map_walk_stop(&walk);
-			unfinished = true;
-			break;
+			unfinished = more = true;
 		}
+		break;
 	}
-	if (budget > 0)
+	if (!more)
 		map_recompute_due(work->slot, now);
 	relation_close(rel, RowExclusiveLock);
 }

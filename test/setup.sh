@@ -14,7 +14,8 @@ tools() {
 	[ "$what" = build ] ||
 		printf '%s\n' python3 python3-psycopg2 perl libdbd-pg-perl
 	[ "$what" != test ] ||
-		printf '%s\n' git clang cppcheck shellcheck libipc-run-perl
+		printf '%s\n' git clang cppcheck shellcheck libipc-run-perl \
+			libfaketime
 }
 
 # The server: any with its headers will do, else 15, else what this Debian

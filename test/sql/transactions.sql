@@ -185,3 +185,19 @@ SELECT body, state FROM left_over;
 
 DROP VIEW left_over;
 SELECT queue.drop('txn', true);
+
+-- A message that this transaction alone has locked, by several of its
+-- subtransactions, can be claimed and acked by it.
+SELECT queue.create('own locks');
+SELECT queue.enqueue('own locks', '1') > 0 AS ok;
+SELECT relation::text AS own_locks FROM queue.queues
+ WHERE queue = 'own locks' \gset
+BEGIN;
+SELECT count(*) FROM (SELECT FROM :own_locks FOR KEY SHARE) l;
+SAVEPOINT s;
+SELECT count(*) FROM (SELECT FROM :own_locks FOR UPDATE) l;
+SELECT body, queue.ack('own locks', receipt)
+  FROM queue.dequeue('own locks');
+COMMIT;
+SELECT count(*) FROM :own_locks;
+SELECT queue.drop('own locks');

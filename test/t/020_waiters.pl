@@ -57,7 +57,8 @@ sub result
 	wait_for_true($seconds, sub { $session->pg_ready }) or return 'waiting';
 	my $sth = delete $session->{private_sth};
 	my $rows = eval { $session->pg_result };
-	return $session->state unless defined $rows;
+	# DBD::Pg 3.21 returns from a canceled statement as if it had no rows
+	return $session->state if !defined $rows || $session->state;
 	return join ' ', map { $_->[0] } @{ $sth->fetchall_arrayref };
 }
 
