@@ -44,7 +44,7 @@ guc_define(void)
 	{
 		DefineCustomIntVariable("queue.map_memory",
 								"Memory for the ready maps of all segments.",
-								"About 20 bytes a page of 8 kB; a segment that "
+								"About 18 bytes a page of 8 kB; a segment that "
 								"finds none left works, but slowly.",
 								&queue_map_memory, 16384, 64, 4 * 1024 * 1024,
 								PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);

@@ -127,6 +127,28 @@ remember_tried(Oid dboid)
 }
 
 /*
+ * A database found no place for its worker.  We do not know which: when one
+ * comes free, all are asked.
+ */
+static void
+try_all_again(void)
+{
+	static bool logged = false;
+
+	queue_shmem->unserved = false;
+	list_free(tried);
+	tried = NIL;
+	if (logged)
+		return;
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("queue serves no more than %d databases",
+					queue_shmem->max_databases),
+			 errhint("Consider increasing queue.max_databases.")));
+	logged = true;
+}
+
+/*
  * Asks for a worker where none was tried; forgets dropped databases.  One at
  * a time when places are short: a database without the extension gives its
  * place back.
@@ -137,6 +159,8 @@ sweep(MemoryContext context)
 	List	   *databases = list_databases(context);
 	ListCell   *lc;
 
+	if (queue_shmem->unserved)
+		try_all_again();
 	foreach(lc, databases)
 	{
 		Oid			dboid = lfirst_oid(lc);

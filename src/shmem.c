@@ -411,7 +411,10 @@ shmem_want_worker(Oid dboid)
 	DatabaseShared *db = shmem_database(dboid, true);
 
 	if (db == NULL)
+	{
+		queue_shmem->unserved = true;
 		return false;
+	}
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
 	db->asked = true;
 	if (db->state == WORKER_NONE)

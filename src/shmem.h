@@ -268,6 +268,7 @@ typedef struct QueueShmem
 	int			free_chunk;		/* head of the free list, -1 = none */
 	MapChunk   *chunks;
 
+	bool		unserved;		/* some database found no place for a worker */
 	Latch	   *launcher_latch; /* NULL when no launcher runs; under lock */
 	pid_t		launcher_pid;
 } QueueShmem;

@@ -44,6 +44,7 @@ typedef struct Wait
 {
 	Receive    *receive;
 	TimestampTz deadline;
+	QueueShared *shared[QUEUE_MAX_WAIT_QUEUES]; /* where we wait */
 	uint32		changes[QUEUE_MAX_WAIT_QUEUES]; /* of each queue, last seen */
 	TimestampTz watch_until;	/* DDL was announced: look often till then */
 	int64		taken;
@@ -198,10 +199,26 @@ check_paused(Queue *q)
 				 errhint("Its owner can call queue.resume().")));
 }
 
+/* Enters the waiter list for all queues */
+static void
+join(Wait *w)
+{
+	int			n = w->receive->nqueues;
+
+	for (int i = 0; i < n; i++)
+	{
+		w->shared[i] = w->receive->queues[i]->shared;
+		w->changes[i] = pg_atomic_read_u32(&w->shared[i]->changes);
+	}
+	waiters_join(w->shared, n);
+}
+
 /* Notices DDL: reads definitions again, and watches for a while */
 static void
 check_changes(Wait *w)
 {
+	bool		moved = false;
+
 	for (int i = 0; i < w->receive->nqueues; i++)
 	{
 		Queue	   *q = w->receive->queues[i];
@@ -212,8 +229,16 @@ check_changes(Wait *w)
 			w->changes[i] = changes;
 			w->watch_until = GetCurrentTimestamp() + CHANGE_WATCH_USECS;
 		}
-		w->receive->queues[i] = catalog_queue_reload(q);
-		check_paused(w->receive->queues[i]);
+		q = w->receive->queues[i] = catalog_queue_reload(q);
+		check_paused(q);
+		moved |= q->shared != w->shared[i];
+	}
+
+	/* a queue got a place in shared memory: be found there */
+	if (moved)
+	{
+		waiters_leave(true);
+		join(w);
 	}
 }
 
@@ -255,7 +280,6 @@ int64
 receive_messages(Receive *receive)
 {
 	Wait		w = {0};
-	QueueShared *shared[QUEUE_MAX_WAIT_QUEUES];
 
 	if (receive->wait > 0 && IsolationUsesXactSnapshot())
 		ereport(ERROR,
@@ -275,12 +299,7 @@ receive_messages(Receive *receive)
 		return w.taken;
 
 	w.deadline = timestamp_plus(GetCurrentTimestamp(), receive->wait);
-	for (int i = 0; i < receive->nqueues; i++)
-	{
-		shared[i] = receive->queues[i]->shared;
-		w.changes[i] = pg_atomic_read_u32(&shared[i]->changes);
-	}
-	waiters_join(shared, receive->nqueues);
+	join(&w);
 	PG_TRY();
 	{
 		wait_loop(&w);
