@@ -55,6 +55,7 @@ static const char *const reserved_names[] = {
 	"topics", "workers", NULL
 };
 
+static void depend_on_extension(Oid relid);
 static bool lock_parent(int32 id, Oid *parent);
 static char segment_state(CatalogRows *rows);
 static void set_file(CatalogRows *rows);
@@ -126,8 +127,8 @@ admin_adopt_segment(int32 queue_id, int32 life)
 	if (lock_parent(queue_id, &parent) &&
 		adopt_row(queue_id, life, &relid))
 	{
-		admin_depend_on_extension(relid);
-		admin_depend_on_extension(parent);
+		depend_on_extension(relid);
+		depend_on_extension(parent);
 		CacheInvalidateRelcacheByRelid(parent);
 		txn_queue_changed(queue_id);
 		done = true;
@@ -181,8 +182,8 @@ adopt_row(int32 queue_id, int32 life, Oid *relid)
  * Makes DROP EXTENSION take the table along, without making it a member:
  * pg_dump goes on dumping it.  Again after a restore, which forgets this.
  */
-void
-admin_depend_on_extension(Oid relid)
+static void
+depend_on_extension(Oid relid)
 {
 	ObjectAddress table;
 	ObjectAddress extension;
@@ -442,7 +443,7 @@ guard_table(Oid relid)
 			  "EXECUTE FUNCTION " QUEUE_SCHEMA "._refuse_write()", table);
 	admin_run("ALTER TABLE %s ENABLE ALWAYS TRIGGER queue_refuse_write, "
 			  "ENABLE ALWAYS TRIGGER queue_refuse_truncate", table);
-	admin_depend_on_extension(relid);
+	depend_on_extension(relid);
 	strip_default_privileges(relid);
 }
 

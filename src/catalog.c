@@ -37,6 +37,7 @@
 
 #include "admin_spi.h"
 #include "catalog.h"
+#include "duration.h"
 #include "readymap.h"
 
 /* How often a place in shared memory is asked for */
@@ -107,36 +108,6 @@ catalog_extension_exists(void)
 {
 	return OidIsValid(get_extension_oid("queue", true)) &&
 		OidIsValid(catalog_relid("queue_def"));
-}
-
-/*
- * An interval in microseconds, as extract(epoch) counts: a month is 30 days,
- * 12 months are 365.25 days.  Too long an interval is cut.
- */
-int64
-interval_microseconds(const Interval *interval)
-{
-	double		days = (double) (interval->month / MONTHS_PER_YEAR) *
-		DAYS_PER_YEAR + (double) (interval->month % MONTHS_PER_YEAR) *
-		DAYS_PER_MONTH + interval->day;
-	double		result = days * USECS_PER_DAY + (double) interval->time;
-
-	if (result >= (double) PG_INT64_MAX / 2)
-		return PG_INT64_MAX / 2;
-	if (result <= (double) PG_INT64_MIN / 2)
-		return PG_INT64_MIN / 2;
-	return (int64) result;
-}
-
-/* A time after or before another, never as far as infinity */
-TimestampTz
-timestamp_plus(TimestampTz t, int64 microseconds)
-{
-	TimestampTz last = END_TIMESTAMP - 1;
-
-	if (microseconds > 0 && t > last - microseconds)
-		return last;
-	return t + microseconds;
 }
 
 /* An interval column in microseconds, 0 for null */
@@ -579,13 +550,6 @@ catalog_check_access(Queue *q, AclMode mode, const char *what)
 			 errdetail("%s needs the %s privilege on the queue's table.",
 					   what, privilege_name(mode)),
 			 errhint("Its owner can grant it with queue.grant_access().")));
-}
-
-/* Does the current user own the queue? */
-bool
-catalog_is_owner(Queue *q)
-{
-	return compat_relation_ownercheck(q->relid, GetUserId());
 }
 
 /*

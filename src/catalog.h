@@ -100,7 +100,6 @@ extern Queue *catalog_queue_by_id(int32 id);
 extern Queue *catalog_queue_reload(Queue *q);
 extern List *catalog_queue_ids(void);
 extern void catalog_check_access(Queue *q, AclMode mode, const char *what);
-extern bool catalog_is_owner(Queue *q);
 extern QueueSegment *catalog_segment_by_life(Queue *q, int life_bits);
 extern QueueSegment *catalog_tail(Queue *q, int chain);
 extern Relation catalog_open_segment(Queue *q, QueueSegment *seg, bool wait);
@@ -108,8 +107,5 @@ extern MapSlot *catalog_slot(Queue *q, QueueSegment *seg);
 extern RelFileNumber catalog_relation_file(Oid relid);
 extern bool catalog_extension_exists(void);
 extern bool catalog_take_news(void);
-
-extern int64 interval_microseconds(const Interval *interval);
-extern TimestampTz timestamp_plus(TimestampTz t, int64 microseconds);
 
 #endif							/* QUEUE_CATALOG_H */

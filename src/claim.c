@@ -37,6 +37,7 @@
 
 #include "claim.h"
 #include "debug.h"
+#include "duration.h"
 #include "guc.h"
 #include "look.h"
 #include "page.h"

@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "catalog.h"
+#include "duration.h"
 #include "fn_message.h"
 #include "guc.h"
 #include "wait.h"

@@ -21,6 +21,7 @@
 
 #include "append.h"
 #include "catalog.h"
+#include "duration.h"
 #include "guc.h"
 
 PG_FUNCTION_INFO_V1(queue_enqueue);

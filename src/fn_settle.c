@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "duration.h"
 #include "guc.h"
 #include "settle.h"
 

@@ -19,17 +19,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/int.h"
 #include "datatype/timestamp.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "duration.h"
 #include "properties.h"
-
-#define USECS_PER_YEAR \
-	((int64) (DAYS_PER_YEAR * SECS_PER_DAY) * USECS_PER_SEC)
-#define USECS_PER_MONTH ((int64) DAYS_PER_MONTH * USECS_PER_DAY)
 
 /* How far a property goes in this version */
 typedef enum PropertySupport
@@ -242,28 +238,6 @@ property_check_queue_name(const char *name, const char *parameter)
 						   QUEUE_MAX_NAME_BYTES, len)));
 }
 
-/*
- * Converts a duration to microseconds as extract(epoch) does.  Returns false
- * when the number does not fit, which is always so for an infinite interval.
- */
-bool
-property_interval_us(const Interval *span, int64 *us)
-{
-	int64		years = span->month / MONTHS_PER_YEAR;
-	int64		months = span->month % MONTHS_PER_YEAR;
-	int64		part;
-
-	if (pg_mul_s64_overflow(years, USECS_PER_YEAR, us))
-		return false;
-	if (pg_add_s64_overflow(*us, months * USECS_PER_MONTH, us))
-		return false;
-	if (pg_mul_s64_overflow((int64) span->day, USECS_PER_DAY, &part))
-		return false;
-	if (pg_add_s64_overflow(*us, part, us))
-		return false;
-	return !pg_add_s64_overflow(*us, span->time, us);
-}
-
 /* The value of a property nobody said anything about */
 static Datum
 default_value(const Property *prop, bool *isnull)
@@ -330,12 +304,9 @@ check_word(const Property *prop, const char *word)
 static void
 check_interval(const Property *prop, Interval *span)
 {
-	int64		us;
+	int64		us = interval_microseconds(span);
 	char	   *given;
 
-	if (!property_interval_us(span, &us))
-		us = span->month < 0 || (span->month == 0 && span->day < 0) ?
-			PG_INT64_MIN : PG_INT64_MAX;
 	if (us >= prop->min && us <= prop->max)
 		return;
 
@@ -395,18 +366,14 @@ check_supported(const Property *prop, Datum value)
 static bool
 same_value(const Property *prop, Datum a, Datum b)
 {
-	int64		us_a;
-	int64		us_b;
-
 	switch (prop->type)
 	{
 		case TEXTOID:
 			return strcmp(TextDatumGetCString(a),
 						  TextDatumGetCString(b)) == 0;
 		case INTERVALOID:
-			return property_interval_us(DatumGetIntervalP(a), &us_a) &&
-				property_interval_us(DatumGetIntervalP(b), &us_b) &&
-				us_a == us_b;
+			return interval_microseconds(DatumGetIntervalP(a)) ==
+				interval_microseconds(DatumGetIntervalP(b));
 		default:
 			return number_of(prop, a) == number_of(prop, b);
 	}

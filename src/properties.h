@@ -65,6 +65,5 @@ extern char *property_name_arg(FunctionCallInfo fcinfo, int arg,
 							   const char *parameter);
 extern void property_check_queue_name(const char *name,
 									  const char *parameter);
-extern bool property_interval_us(const Interval *span, int64 *us);
 
 #endif							/* QUEUE_PROPERTIES_H */

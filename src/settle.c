@@ -33,6 +33,7 @@
 
 #include "claim.h"
 #include "debug.h"
+#include "duration.h"
 #include "page.h"
 #include "readymap.h"
 #include "settle.h"

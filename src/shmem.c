@@ -428,7 +428,7 @@ shmem_want_worker(Oid dboid)
 }
 
 /* Wakes a database's worker, if it runs.  Safe in transaction callbacks. */
-void
+static void
 shmem_wake_worker(DatabaseShared *db)
 {
 	Latch	   *latch;

@@ -286,7 +286,6 @@ extern QueueShared *shmem_private_queue(int32 queue_id, Oid relid);
 extern void shmem_queue_forget(int32 queue_id);
 extern DatabaseShared *shmem_database(Oid dboid, bool assign);
 extern bool shmem_want_worker(Oid dboid);
-extern void shmem_wake_worker(DatabaseShared *db);
 extern void shmem_wake_worker_before(TimestampTz when);
 extern bool shmem_push_aborted(const AbortedClaim *claim);
 extern bool shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim);

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "debug.h"
+#include "duration.h"
 #include "wait.h"
 #include "waiters.h"
 

@@ -13,10 +13,7 @@ my $db = connect_db($node, must => 1);
 
 sub crash
 {
-	$db->disconnect;
-	crash_server($node, all => 1);
-	start_again($node);
-	$db = connect_db($node, must => 1);
+	$db = crash_and_reconnect($node, $db);
 	return;
 }
 

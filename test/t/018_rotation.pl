@@ -16,10 +16,7 @@ $db->do('CREATE EXTENSION amcheck');
 
 sub crash
 {
-	$db->disconnect;
-	crash_server($node, all => 1);
-	start_again($node);
-	$db = connect_db($node, must => 1);
+	$db = crash_and_reconnect($node, $db);
 	return;
 }
 

@@ -17,6 +17,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   new_server server_conf connect_db column value spawn finish
   wait_for_true wait_for_worker worker_pid start_again crash_server
+  crash_and_reconnect
   children_of server_log crashed drain create_load start_load stop_load
   check_load median create_pump start_pump claim_ratio queue_bytes);
 
@@ -166,6 +167,17 @@ sub start_again
 	wait_for_true(60, sub { $node->start(fail_ok => 1) })
 	  or BAIL_OUT('the server does not start again');
 	return;
+}
+
+# Kills everything of the server whose connection is given, starts it again,
+# and returns a new connection.
+sub crash_and_reconnect
+{
+	my ($node, $db) = @_;
+	$db->disconnect;
+	crash_server($node, all => 1);
+	start_again($node);
+	return connect_db($node, must => 1);
 }
 
 sub server_log
