@@ -8,6 +8,8 @@ for candidate in /usr/lib/postgresql/15/bin/pg_config \
 	$(command -v pg_config)
 do
 	pgxs=$("$candidate" --pgxs 2>/dev/null) || continue
-	[ -f "$pgxs" ] && echo "$candidate" && exit 0
+	# Debian's server package has pgxs.mk, but no headers.
+	[ -f "$pgxs" ] && [ -f "$("$candidate" --includedir-server)/postgres.h" ] &&
+		echo "$candidate" && exit 0
 done
 exit 1
