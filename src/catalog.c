@@ -155,28 +155,69 @@ get_char(HeapTuple tup, TupleDesc desc, int attno)
 	return DatumGetChar(heap_getattr(tup, attno, desc, &isnull));
 }
 
+/* A bigint column, 0 for null */
+static int64
+get_bigint(HeapTuple tup, TupleDesc desc, int attno)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tup, attno, desc, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* The first letter of a column with one of a few words */
+static char
+get_letter(HeapTuple tup, TupleDesc desc, int attno)
+{
+	bool		isnull;
+	text	   *word = DatumGetTextPP(heap_getattr(tup, attno, desc, &isnull));
+
+	return *VARDATA_ANY(word);
+}
+
+/* A column with a queue's name, "" for null */
+static void
+get_name(HeapTuple tup, TupleDesc desc, int attno, char *name)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tup, attno, desc, &isnull);
+
+	name[0] = '\0';
+	if (!isnull)
+		text_to_cstring_buffer(DatumGetTextPP(value), name,
+							   MAX_QUEUE_NAME + 1);
+}
+
 /* Fills an entry from its row of queue_def */
 static void
 read_properties(Queue *q, HeapTuple tup, TupleDesc desc)
 {
-	bool		isnull;
-	text	   *backoff;
 
 	q->id = get_int(tup, desc, Anum_queue_def_id);
 	q->relid = get_oid(tup, desc, Anum_queue_def_relation);
 	q->sequence = get_oid(tup, desc, Anum_queue_def_ids);
+	q->kind = get_letter(tup, desc, Anum_queue_def_kind);
 	q->visibility_timeout =
 		get_interval(tup, desc, Anum_queue_def_visibility_timeout);
 	q->max_attempts = get_int(tup, desc, Anum_queue_def_max_attempts);
+	get_name(tup, desc, Anum_queue_def_dead_letter, q->dead_letter);
 	q->retry_delay = get_interval(tup, desc, Anum_queue_def_retry_delay);
-	backoff = DatumGetTextPP(heap_getattr(tup, Anum_queue_def_retry_backoff,
-										  desc, &isnull));
-	q->retry_backoff = *VARDATA_ANY(backoff);
+	q->retry_backoff = get_letter(tup, desc, Anum_queue_def_retry_backoff);
 	q->retry_max_delay =
 		get_interval(tup, desc, Anum_queue_def_retry_max_delay);
 	q->delay = get_interval(tup, desc, Anum_queue_def_delay);
+	q->ttl = get_interval(tup, desc, Anum_queue_def_ttl);
+	q->max_messages = get_bigint(tup, desc, Anum_queue_def_max_messages);
+	q->max_bytes = get_bigint(tup, desc, Anum_queue_def_max_bytes);
+	q->overflow = get_letter(tup, desc, Anum_queue_def_overflow);
+	q->max_in_flight = get_int(tup, desc, Anum_queue_def_max_in_flight);
 	q->max_message_bytes =
 		get_int(tup, desc, Anum_queue_def_max_message_bytes);
+	q->dedup_window = get_interval(tup, desc, Anum_queue_def_dedup_window);
+	q->unlogged = get_letter(tup, desc, Anum_queue_def_persistence) == 'u';
+	q->single_active = get_bool(tup, desc, Anum_queue_def_single_active);
+	q->fair = get_bool(tup, desc, Anum_queue_def_fair);
+	q->archive = get_interval(tup, desc, Anum_queue_def_archive);
 	q->enqueue_paused = get_bool(tup, desc, Anum_queue_def_enqueue_paused);
 	q->dequeue_paused = get_bool(tup, desc, Anum_queue_def_dequeue_paused);
 }

@@ -25,7 +25,17 @@
 #define Anum_queue_def_retry_backoff		10
 #define Anum_queue_def_retry_max_delay		11
 #define Anum_queue_def_delay				12
+#define Anum_queue_def_ttl					13
+#define Anum_queue_def_max_messages			14
+#define Anum_queue_def_max_bytes			15
+#define Anum_queue_def_overflow				16
+#define Anum_queue_def_max_in_flight		17
 #define Anum_queue_def_max_message_bytes	18
+#define Anum_queue_def_dedup_window			19
+#define Anum_queue_def_persistence			20
+#define Anum_queue_def_single_active		21
+#define Anum_queue_def_fair					22
+#define Anum_queue_def_archive				23
 #define Anum_queue_def_enqueue_paused		28
 #define Anum_queue_def_dequeue_paused		29
 #define Anum_queue_def_next_life			30
@@ -77,14 +87,26 @@ typedef struct Queue
 	QueueShared *shared;		/* never NULL once loaded */
 	TimestampTz retry_at;		/* ask for a place again, if it has none */
 
-	/* properties; durations in microseconds */
+	/* properties; durations in microseconds, 0 = none or no limit */
+	char		kind;			/* 'w'ork, 'f'ifo, 's'tream */
 	int64		visibility_timeout;
-	int			max_attempts;	/* 0 = no limit */
+	int			max_attempts;
+	char		dead_letter[MAX_QUEUE_NAME + 1];	/* "" = none */
 	int64		retry_delay;
 	char		retry_backoff;	/* 'n'one, 'l'inear, 'e'xponential */
 	int64		retry_max_delay;
 	int64		delay;
-	int			max_message_bytes;	/* 0 = no limit */
+	int64		ttl;
+	int64		max_messages;
+	int64		max_bytes;
+	char		overflow;		/* 'r'eject, 'b'lock, 'd'rop_oldest */
+	int			max_in_flight;
+	int			max_message_bytes;
+	int64		dedup_window;
+	bool		unlogged;
+	bool		single_active;
+	bool		fair;
+	int64		archive;
 	bool		enqueue_paused;
 	bool		dequeue_paused;
 

@@ -14,6 +14,7 @@
 #define QUEUE_LAYOUT_H
 
 #include "access/htup_details.h"
+#include "access/tupmacs.h"
 #include "datatype/timestamp.h"
 #include "storage/block.h"
 #include "storage/bufpage.h"
@@ -76,10 +77,44 @@ message_set_lease_end(MessageHead *head, TimestampTz from, TimestampTz to)
 
 #define MESSAGE_IS_DEAD(head) ((head)->visible_at == DT_NOEND)
 
+/* Why a message is dead; a dead message's holder says so */
+typedef enum DeathReason
+{
+	DEATH_UNKNOWN,				/* of an earlier layout */
+	DEATH_REJECTED,
+	DEATH_MAX_ATTEMPTS,
+	DEATH_EXPIRED,
+	DEATH_OVERFLOW
+} DeathReason;
+
+/* Makes a message dead: no delivery ever again, its receipts are stale */
+static inline void
+message_set_dead(MessageHead *head, DeathReason reason)
+{
+	head->visible_at = DT_NOEND;
+	head->lease = 0;
+	head->holder = reason;
+}
+
 static inline MessageHead *
 message_head(HeapTupleHeader tup)
 {
 	return (MessageHead *) ((char *) tup + tup->t_hoff);
+}
+
+#define QUEUE_NO_EXPIRY DT_NOEND
+
+/*
+ * When the message's time to live is over, QUEUE_NO_EXPIRY if it has none.
+ * The column stands directly behind the fixed ones where it is not null.
+ */
+static inline TimestampTz
+message_expires_at(HeapTupleHeader tup)
+{
+	if ((tup->t_infomask & HEAP_HASNULL) != 0 &&
+		att_isnull(Anum_msg_expires_at - 1, tup->t_bits))
+		return QUEUE_NO_EXPIRY;
+	return *(TimestampTz *) ((char *) message_head(tup) + sizeof(MessageHead));
 }
 
 /*

@@ -132,14 +132,18 @@ change_head(Settle *s, MessageHead *head)
 		case SETTLE_NACK:
 			dead = claim_over_limit(s->q, head->failures);
 			head->failures++;
+			if (dead)
+			{
+				message_set_dead(head, DEATH_MAX_ATTEMPTS);
+				return;
+			}
 			if (s->delay < 0)
 				delay = claim_retry_delay(s->q, head->failures);
-			head->visible_at = dead ? DT_NOEND :
-				timestamp_plus(s->now, delay);
+			head->visible_at = timestamp_plus(s->now, delay);
 			break;
 		case SETTLE_REJECT:
-			head->visible_at = DT_NOEND;
-			break;
+			message_set_dead(head, DEATH_REJECTED);
+			return;
 		case SETTLE_ACK:
 			Assert(false);
 	}

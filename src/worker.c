@@ -277,9 +277,7 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 			if (write.state == NULL)
 				page_write_begin(&write, rel, buffer);
 			head = page_write_head(&write, look.offset);
-			head->visible_at = DT_NOEND;
-			head->lease = 0;
-			head->holder = 0;
+			message_set_dead(head, DEATH_MAX_ATTEMPTS);
 			head->failures++;
 			dead++;
 		}
