@@ -328,6 +328,18 @@ open_tail(Queue **q, int chain, Relation *rel)
 					 "max_worker_processes).")));
 }
 
+/* Notes when the first of the messages appended to a page expires */
+static void
+note_expiry(HeapTuple *tuples, int n)
+{
+	TimestampTz first = QUEUE_NO_EXPIRY;
+
+	for (int i = 0; i < n; i++)
+		first = Min(first, message_expires_at(tuples[i]->t_data));
+	if (first != QUEUE_NO_EXPIRY)
+		txn_note_expiry(first);
+}
+
 /*
  * Appends n formed messages to a chain, in order, as part of the current
  * transaction.  due is the earliest visible_at among them, 0 when they can be
@@ -370,8 +382,11 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 		inserted = page_insert(target.rel, buffer, tuples + done, n - done,
 							   xid, cid);
 		if (inserted > 0)
+		{
 			txn_note_page(kind, q->shared, target.slot,
 						  BufferGetBlockNumber(buffer), inserted, due);
+			note_expiry(tuples + done, inserted);
+		}
 		UnlockReleaseBuffer(buffer);
 		done += inserted;
 	}

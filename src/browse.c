@@ -36,16 +36,19 @@
 #include "txn.h"
 
 /*
- * The state of a message at the given time.
+ * The state of a message at the given time.  One whose time to live is over
+ * is dead, whether that was noted already or not.
  */
 BrowseState
-browse_state(const MessageHead *head, TimestampTz now)
+browse_state(HeapTupleHeader tup, TimestampTz now)
 {
-	if (MESSAGE_IS_DEAD(head))
+	const MessageHead *head = message_head(tup);
+
+	if (head->lease != 0 && head->visible_at > now)
+		return BROWSE_LEASED;
+	if (MESSAGE_IS_DEAD(head) || message_expires_at(tup) <= now)
 		return BROWSE_DEAD;
-	if (head->visible_at <= now)
-		return BROWSE_READY;
-	return head->lease != 0 ? BROWSE_LEASED : BROWSE_DELAYED;
+	return head->visible_at <= now ? BROWSE_READY : BROWSE_DELAYED;
 }
 
 /*
@@ -170,12 +173,12 @@ can_skip(Browse *browse, BlockNumber block)
 
 /* Is this message, live or not, one of those to read? */
 static bool
-is_wanted(Browse *browse, const MessageHead *head)
+is_wanted(Browse *browse, HeapTupleHeader tup)
 {
-	if (browse->by_id && head->id != browse->id)
+	if (browse->by_id && message_head(tup)->id != browse->id)
 		return false;
 	return browse->state == BROWSE_ANY ||
-		browse->state == browse_state(head, browse->now);
+		browse->state == browse_state(tup, browse->now);
 }
 
 /* Copies the wanted messages of one page */
@@ -203,7 +206,7 @@ read_page(Browse *browse, BlockNumber block)
 		tup.t_len = ItemIdGetLength(lp);
 		tup.t_tableOid = RelationGetRelid(browse->rel);
 		ItemPointerSet(&tup.t_self, block, offset);
-		if (is_wanted(browse, message_head(tup.t_data)) &&
+		if (is_wanted(browse, tup.t_data) &&
 			HeapTupleSatisfiesVisibility(&tup, browse->snapshot, buffer))
 			browse->tuples[browse->ntuples++] = heap_copytuple(&tup);
 	}

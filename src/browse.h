@@ -45,7 +45,7 @@ typedef struct Browse
 	HeapTuple	tuples[MaxHeapTuplesPerPage];
 } Browse;
 
-extern BrowseState browse_state(const MessageHead *head, TimestampTz now);
+extern BrowseState browse_state(HeapTupleHeader tup, TimestampTz now);
 extern Relation browse_open_segment(QueueSegment *seg, bool wait);
 extern void browse_begin(Browse *browse, Queue *q, Snapshot snapshot);
 extern HeapTuple browse_next(Browse *browse);

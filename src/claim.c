@@ -3,9 +3,10 @@
  *	  Takes messages for a consumer: by lease (dequeue) or for good (pop).
  *
  * Owns the rule of what can be claimed: a message that the active snapshot
- * sees, that no other transaction is deleting or locking, and whose visible_at
- * has passed by the clock.  That is what FOR UPDATE SKIP LOCKED gives to a
- * table, plus the lease.
+ * sees, that no other transaction is deleting or locking, whose visible_at has
+ * passed by the clock, and whose time to live has not.  That is what FOR
+ * UPDATE SKIP LOCKED gives to a table, plus the lease.  A message that has
+ * died is declared dead when it is met, since the worker may be down.
  *
  * A walk goes over the pages that the ready map names, oldest segment first.
  * A page that somebody else is writing to is passed over; before the walk says
@@ -72,6 +73,11 @@ typedef struct PageTake
 	OffsetNumber offset[RECEIPT_MAX_OFFSET];
 	bool		expired[RECEIPT_MAX_OFFSET];	/* takes over such a lease */
 	HeapTuple	tuple[RECEIPT_MAX_OFFSET];
+
+	/* those found to be dead */
+	int			ndead;
+	OffsetNumber dead_offset[RECEIPT_MAX_OFFSET];
+	DeathReason death[RECEIPT_MAX_OFFSET];
 } PageTake;
 
 /*
@@ -101,6 +107,52 @@ claim_retry_delay(Queue *q, int32 failures)
 										   q->retry_delay));
 }
 
+/*
+ * Why a live message is to be declared dead: its lease ended once too often,
+ * or its time to live is over.  A running lease protects it from both.
+ * DEATH_UNKNOWN = it is not.
+ */
+DeathReason
+claim_death(Queue *q, HeapTupleHeader tup, TimestampTz now)
+{
+	MessageHead *head = message_head(tup);
+
+	if (MESSAGE_IS_DEAD(head) || (head->lease != 0 && head->visible_at > now))
+		return DEATH_UNKNOWN;
+	if (head->lease != 0 && claim_over_limit(q, head->failures))
+		return DEATH_MAX_ATTEMPTS;
+	if (message_expires_at(tup) <= now)
+		return DEATH_EXPIRED;
+	return DEATH_UNKNOWN;
+}
+
+/*
+ * Declares the message dead; a lease that ended counts as a failure.
+ */
+void
+claim_kill(MessageHead *head, DeathReason reason)
+{
+	if (head->lease != 0)
+		head->failures++;
+	message_set_dead(head, reason);
+}
+
+/*
+ * Counts messages that were declared dead, and how many of them by the end of
+ * a lease.  The worker is told when they do not stay: all go to the queue's
+ * dead-letter queue, and without one the droppable ones go.
+ */
+void
+claim_count_deaths(Queue *q, int dead, int leases, bool droppable)
+{
+	if (dead == 0)
+		return;
+	queue_count(q->shared, COUNT_EXPIRED, leases);
+	queue_count(q->shared, COUNT_DEAD_LETTERED, dead);
+	if (q->dead_letter[0] != '\0' || droppable)
+		shmem_want_reaping(q->shared);
+}
+
 /* Decides about one live message; true = take it.  Buffer lock held. */
 static bool
 wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
@@ -115,6 +167,22 @@ wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
 	return HeapTupleSatisfiesVisibility(tup, run->snapshot, look->buffer);
 }
 
+/* A message was found that is to be declared dead */
+static void
+pick_dead(ClaimRun *run, PageLook *look, PageTake *take, HeapTuple tup,
+		  DeathReason reason)
+{
+	MessageHead copy = *message_head(tup->t_data);
+
+	if (take->ndead < (int) lengthof(take->death))
+	{
+		take->dead_offset[take->ndead] = look->offset;
+		take->death[take->ndead++] = reason;
+		claim_kill(&copy, reason);
+	}
+	look_count(look, &copy, tup->t_len, run->now);
+}
+
 /*
  * Looks at every message of the page, picks and copies those to take.  The
  * copies already show the new lease; the page is not changed.
@@ -125,20 +193,19 @@ pick(ClaimRun *run, PageLook *look, PageTake *take)
 	Queue	   *q = run->claim->q;
 	HeapTupleData tup;
 
-	take->n = 0;
+	take->n = take->ndead = 0;
 	while (look_next(look, &tup))
 	{
 		MessageHead *head = message_head(tup.t_data);
 		bool		expired = head->lease != 0 && head->visible_at <= run->now;
+		DeathReason death;
 		MessageHead *copy;
 		HeapTuple	tuple;
 
-		if (expired && claim_over_limit(q, head->failures))
+		death = claim_death(q, tup.t_data, run->now);
+		if (death != DEATH_UNKNOWN)
 		{
-			/* the worker will declare it dead: not ready, but due */
-			look->result.facts.leased++;
-			look->result.facts.bytes += tup.t_len;
-			look->result.due = Min(look->result.due, head->visible_at);
+			pick_dead(run, look, take, &tup, death);
 			continue;
 		}
 		if (!wanted(run, look, &tup, head, take->n))
@@ -187,6 +254,29 @@ write_leases(ClaimRun *run, PageLook *look, PageTake *take)
 	run->lsn = page_write_end(&write);
 }
 
+/* Declares dead what was found to be */
+static void
+write_deaths(ClaimRun *run, PageLook *look, PageTake *take)
+{
+	PageWrite	write;
+	int			leases = 0;
+	bool		droppable = false;
+
+	if (take->ndead == 0)
+		return;
+	page_write_begin(&write, look->rel, look->buffer);
+	for (int i = 0; i < take->ndead; i++)
+	{
+		MessageHead *head = page_write_head(&write, take->dead_offset[i]);
+
+		leases += head->lease != 0;
+		claim_kill(head, take->death[i]);
+		droppable |= message_is_droppable(head);
+	}
+	page_write_end(&write);
+	claim_count_deaths(run->claim->q, take->ndead, leases, droppable);
+}
+
 /*
  * Examines one page and takes what it can.  Returns false, with the lock
  * released, when the visibility map's page must be pinned first.
@@ -200,6 +290,7 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 
 	pick(run, look, take);
 	QUEUE_DEBUG_POINT("picked");
+	write_deaths(run, look, take);
 	if (take->n == 0)
 	{
 		look_end(look);

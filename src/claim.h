@@ -30,5 +30,9 @@ extern int64 claim_messages(Claim *claim);
 extern bool claim_something_newer(Queue *q);
 extern bool claim_over_limit(Queue *q, int32 failures);
 extern int64 claim_retry_delay(Queue *q, int32 failures);
+extern DeathReason claim_death(Queue *q, HeapTupleHeader tup, TimestampTz now);
+extern void claim_kill(MessageHead *head, DeathReason reason);
+extern void claim_count_deaths(Queue *q, int dead, int leases,
+							   bool droppable);
 
 #endif							/* QUEUE_CLAIM_H */

@@ -119,8 +119,7 @@ static void
 put_row(ReturnSetInfo *rsinfo, Browse *browse, HeapTuple tuple)
 {
 	MemoryContext old = MemoryContextSwitchTo(browse->context);
-	BrowseState state = browse_state(message_head(tuple->t_data),
-									 browse->now);
+	BrowseState state = browse_state(tuple->t_data, browse->now);
 	Datum		values[BROWSE_COLS];
 	bool		nulls[BROWSE_COLS];
 

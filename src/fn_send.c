@@ -36,6 +36,7 @@ typedef struct SendOptions
 	Queue	   *q;
 	TimestampTz now;
 	TimestampTz visible_at;
+	TimestampTz expires_at;		/* QUEUE_NO_EXPIRY = never */
 	int			chain;
 } SendOptions;
 
@@ -80,12 +81,14 @@ form_message(SendOptions *options, int64 id, MessageParts *parts)
 	SET(Anum_msg_id, Int64GetDatum(id));
 	SET(Anum_msg_visible_at, TimestampTzGetDatum(options->visible_at));
 	SET(Anum_msg_enqueued_at, TimestampTzGetDatum(options->now));
+	SET(Anum_msg_expires_at, TimestampTzGetDatum(options->expires_at));
 	SET(Anum_msg_key, parts->key.value);
 	SET(Anum_msg_body, parts->body.value);
 	SET(Anum_msg_payload, parts->payload.value);
 	SET(Anum_msg_headers, parts->headers.value);
 #undef SET
-	nulls[Anum_msg_expires_at - 1] = true;
+	nulls[Anum_msg_expires_at - 1] =
+		options->expires_at == QUEUE_NO_EXPIRY;
 	nulls[Anum_msg_key - 1] = parts->key.isnull;
 	nulls[Anum_msg_body - 1] = parts->body.isnull;
 	nulls[Anum_msg_payload - 1] = parts->payload.isnull;
@@ -155,6 +158,29 @@ check_priority(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
+ * The time to live of the call's messages counts from now, delayed or not.
+ * The lower one of the queue's and the caller's holds.
+ */
+static void
+set_expiry(FunctionCallInfo fcinfo, int argno, SendOptions *options)
+{
+	int64		ttl = options->q->ttl;
+
+	if (!PG_ARGISNULL(argno))
+	{
+		int64		given = interval_microseconds(PG_GETARG_INTERVAL_P(argno));
+
+		if (given <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("\"ttl\" must be greater than zero")));
+		ttl = ttl > 0 ? Min(ttl, given) : given;
+	}
+	options->expires_at = ttl > 0 ? timestamp_plus(options->now, ttl) :
+		QUEUE_NO_EXPIRY;
+}
+
+/*
  * Reads what enqueue() and enqueue_batch() have in common, from argno on:
  * priority, delay, deliver_at, ttl, dedup.
  */
@@ -174,7 +200,6 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 				 errmsg("queue \"%s\" is paused for enqueue", q->name),
 				 errhint("Its owner can call queue.resume().")));
 	check_priority(fcinfo, argno);
-	refuse_argument(fcinfo, argno + 3, "ttl");
 	refuse_argument(fcinfo, argno + 4, "dedup_id");
 	if (!PG_ARGISNULL(argno + 1) && !PG_ARGISNULL(argno + 2))
 		ereport(ERROR,
@@ -201,6 +226,7 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 					 errmsg("\"deliver_at\" must be finite")));
 		options->visible_at = Max(at, options->now);
 	}
+	set_expiry(fcinfo, argno + 3, options);
 	options->chain = QUEUE_MAIN_CHAIN;
 	if (options->visible_at - options->now >
 		(int64) queue_park_after * USECS_PER_SEC)

@@ -110,7 +110,7 @@ add_message(Sums *sums, Queue *q, HeapTuple tup, TimestampTz now)
 	MessageHead *head = message_head(tup->t_data);
 
 	sums->bytes += tup->t_len;
-	switch (browse_state(head, now))
+	switch (browse_state(tup->t_data, now))
 	{
 		case BROWSE_READY:
 			if (head->lease != 0 && claim_over_limit(q, head->failures))

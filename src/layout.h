@@ -96,6 +96,14 @@ message_set_dead(MessageHead *head, DeathReason reason)
 	head->holder = reason;
 }
 
+/* Does the message go where it dies, unless it is dead-lettered? */
+static inline bool
+message_is_droppable(const MessageHead *head)
+{
+	return MESSAGE_IS_DEAD(head) &&
+		(head->holder == DEATH_EXPIRED || head->holder == DEATH_OVERFLOW);
+}
+
 static inline MessageHead *
 message_head(HeapTupleHeader tup)
 {

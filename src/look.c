@@ -71,6 +71,7 @@ look_next(PageLook *look, HeapTuple tup)
 									look->buffer, tup, &decider))
 		{
 			case MESSAGE_LIVE:
+				look->expires_at = message_expires_at(tup->t_data);
 				return true;
 			case MESSAGE_UNDECIDED:
 				add_decider(&look->result, &decider);
@@ -98,7 +99,9 @@ ready_meanwhile(PageLook *look, const MessageHead *head)
 }
 
 /*
- * Counts a live message in the state given by head.
+ * Counts a live message, the one that look_next() returned last, in the state
+ * given by head.  One whose time to live is over counts as dead, and as due
+ * until somebody declares it so.
  */
 void
 look_count(PageLook *look, const MessageHead *head, Size length,
@@ -108,6 +111,19 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 
 	result->facts.bytes += length;
 	if (MESSAGE_IS_DEAD(head))
+	{
+		result->facts.dead++;
+		result->facts.droppable |= message_is_droppable(head);
+		return;
+	}
+	if (head->lease != 0 && head->visible_at > now)
+	{
+		result->facts.leased++;
+		result->due = Min(result->due, head->visible_at);
+		return;
+	}
+	result->due = Min(result->due, look->expires_at);
+	if (look->expires_at <= now)
 		result->facts.dead++;
 	else if (head->visible_at <= now || ready_meanwhile(look, head))
 	{
@@ -116,10 +132,7 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 	}
 	else
 	{
-		if (head->lease != 0)
-			result->facts.leased++;
-		else
-			result->facts.delayed++;
+		result->facts.delayed++;
 		result->due = Min(result->due, head->visible_at);
 	}
 }

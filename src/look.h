@@ -17,6 +17,7 @@ typedef struct PageLook
 	Page		page;
 	OffsetNumber offset;		/* of the message just returned */
 	OffsetNumber max_offset;
+	TimestampTz expires_at;		/* of that message, QUEUE_NO_EXPIRY = never */
 	TimestampTz clock;			/* read under the lock, 0 = not yet */
 } PageLook;
 

@@ -295,6 +295,16 @@ page_write_head(PageWrite *write, OffsetNumber offset)
 									PageGetItemId(write->image, offset)));
 }
 
+/* When the time to live of the live message at the offset is over */
+TimestampTz
+page_write_expires_at(PageWrite *write, OffsetNumber offset)
+{
+	return message_expires_at((HeapTupleHeader)
+							  PageGetItem(write->image,
+										  PageGetItemId(write->image,
+														offset)));
+}
+
 /*
  * Puts the changes in effect, at once and whatever becomes of the
  * transaction.  Returns the record's position.

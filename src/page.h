@@ -50,6 +50,8 @@ extern int	page_insert(Relation rel, Buffer buffer, HeapTuple *tuples,
 
 extern void page_write_begin(PageWrite *write, Relation rel, Buffer buffer);
 extern MessageHead *page_write_head(PageWrite *write, OffsetNumber offset);
+extern TimestampTz page_write_expires_at(PageWrite *write,
+										 OffsetNumber offset);
 extern XLogRecPtr page_write_end(PageWrite *write);
 
 extern bool page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets,

@@ -75,7 +75,7 @@ static const Property properties[QUEUE_PROPERTIES] = {
 	SUPPORT_ALL, 0, MAX_US, SECONDS(15 * 60), NULL},
 	[PROP_DELAY] = {"delay", INTERVALOID, false, SUPPORT_ALL,
 	0, MAX_US, 0, NULL},
-	[PROP_TTL] = {"ttl", INTERVALOID, true, SUPPORT_DEFAULT,
+	[PROP_TTL] = {"ttl", INTERVALOID, true, SUPPORT_ALL,
 	1, MAX_US, 0, NULL},
 	[PROP_MAX_MESSAGES] = {"max_messages", INT8OID, true, SUPPORT_DEFAULT,
 	1, PG_INT64_MAX, 0, NULL},

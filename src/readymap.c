@@ -585,8 +585,6 @@ map_bump(MapSlot *slot, BlockNumber block, bool ready, TimestampTz due)
 
 	if (!covers(slot, block))
 		return;
-	if (due != QUEUE_NO_DUE)
-		map_lower_due(slot, block, due);
 	chunk = chunk_of(slot, block);
 	word = &chunk->word[block % MAP_CHUNK_PAGES];
 	old = pg_atomic_read_u32(word);
@@ -596,6 +594,9 @@ map_bump(MapSlot *slot, BlockNumber block, bool ready, TimestampTz due)
 		;
 	if (ready)
 		bump_summaries(slot, chunk);
+	/* only now: a look that did not see the message can raise it no more */
+	if (due != QUEUE_NO_DUE)
+		map_lower_due(slot, block, due);
 
 	/* a walk clears these from the top down, so they are set bottom up */
 	if (pg_atomic_read_u32(&chunk->stale) == 0)
@@ -646,6 +647,27 @@ map_lower_due(MapSlot *slot, BlockNumber block, TimestampTz due)
 	lower(&chunk->page_due[block % MAP_CHUNK_PAGES], due);
 	lower(&chunk->due, due);
 	lower(&slot->due, due);
+}
+
+/*
+ * So many leased messages of the page became dead, perhaps one that is not
+ * to be kept.  The caller holds the
+ * page's exclusive buffer lock, and bumps the page.
+ */
+void
+map_count_dead(MapSlot *slot, BlockNumber block, int n, bool droppable)
+{
+	MapFacts   *facts;
+	MapFacts	new;
+
+	if (!covers(slot, block))
+		return;
+	facts = &chunk_of(slot, block)->facts[block % MAP_CHUNK_PAGES];
+	new = *facts;
+	new.leased -= Min(n, new.leased);
+	new.dead = Min(new.dead + n, PG_UINT8_MAX);
+	new.droppable |= droppable;
+	put_facts(slot, facts, &new);
 }
 
 /*

@@ -93,6 +93,8 @@ extern void map_bump(MapSlot *slot, BlockNumber block, bool ready,
 extern bool map_page_is_cold(MapSlot *slot, BlockNumber block);
 extern bool map_page_has_messages(MapSlot *slot, BlockNumber block);
 extern void map_lower_due(MapSlot *slot, BlockNumber block, TimestampTz due);
+extern void map_count_dead(MapSlot *slot, BlockNumber block, int n,
+						   bool droppable);
 extern void map_recompute_due(MapSlot *slot, TimestampTz now);
 extern int	map_resolve_pending(MapSlot *slot, bool retry_all);
 

@@ -80,7 +80,7 @@ judge(Relation rel, Buffer buffer, OffsetNumber offset, int64 id,
 	head = message_head(tup->t_data);
 	if (status == MESSAGE_GONE || head->id != id)
 		return VERDICT_GONE;
-	if (browse_state(head, GetCurrentTimestamp()) == BROWSE_LEASED)
+	if (browse_state(tup->t_data, GetCurrentTimestamp()) == BROWSE_LEASED)
 		return VERDICT_REFUSED;
 	if (status == MESSAGE_LIVE)
 		return VERDICT_DELETE;

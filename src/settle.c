@@ -113,9 +113,12 @@ match_page(Settle *s, Relation rel, Buffer buffer, const int64 *receipts,
 	}
 }
 
-/* Changes one message's fixed part in place */
+/*
+ * Changes one message's fixed part in place.  When its time to live ended
+ * during the lease, giving it back is too late.
+ */
 static void
-change_head(Settle *s, MessageHead *head)
+change_head(Settle *s, MessageHead *head, TimestampTz expires_at)
 {
 	int64		delay = Max(s->delay, 0);
 	bool		dead;
@@ -149,6 +152,8 @@ change_head(Settle *s, MessageHead *head)
 	}
 	head->lease = 0;
 	head->holder = 0;
+	if (expires_at <= s->now)
+		message_set_dead(head, DEATH_EXPIRED);
 }
 
 /* Writes the changes of a page, and tells the map what becomes of it */
@@ -161,22 +166,32 @@ write_page(Settle *s, Relation rel, MapSlot *slot, Buffer buffer,
 	TimestampTz due = QUEUE_NO_DUE;
 	int			ready = 0;
 	int			dead = 0;
+	bool		droppable = false;
 
 	page_write_begin(&write, rel, buffer);
 	for (int i = 0; i < ps->nmatches; i++)
 	{
 		MessageHead *head = page_write_head(&write, ps->offset[i]);
+		TimestampTz expires_at = page_write_expires_at(&write, ps->offset[i]);
 
-		change_head(s, head);
+		change_head(s, head, expires_at);
 		if (MESSAGE_IS_DEAD(head))
+		{
 			dead++;
-		else if (head->visible_at <= s->now)
+			droppable |= message_is_droppable(head);
+			continue;
+		}
+		if (head->lease == 0)
+			due = Min(due, expires_at);
+		if (head->visible_at <= s->now)
 			ready++;
 		else
 			due = Min(due, head->visible_at);
 	}
 	page_write_end(&write);
 
+	if (dead > 0)
+		map_count_dead(slot, BufferGetBlockNumber(buffer), dead, droppable);
 	map_bump(slot, BufferGetBlockNumber(buffer), ready > 0, due);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 
@@ -184,7 +199,7 @@ write_page(Settle *s, Relation rel, MapSlot *slot, Buffer buffer,
 		waiters_announce(qs, ready);
 	if (due != QUEUE_NO_DUE)
 		shmem_wake_worker_before(due);
-	queue_count(qs, COUNT_DEAD_LETTERED, dead);
+	claim_count_deaths(s->q, dead, 0, droppable);
 	if (s->kind == SETTLE_NACK)
 		queue_count(qs, COUNT_NACKED, ps->nmatches);
 }

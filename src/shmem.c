@@ -102,6 +102,7 @@ init_queue(QueueShared *qs)
 	pg_atomic_init_u32(&qs->waiters, 0);
 	pg_atomic_init_u32(&qs->changes, 0);
 	pg_atomic_init_u32(&qs->notify, 0);
+	pg_atomic_init_u32(&qs->reap, 0);
 	for (int i = 0; i < QUEUE_COUNTERS; i++)
 	{
 		pg_atomic_init_u64(&qs->counter[i], 0);
@@ -468,6 +469,18 @@ shmem_wake_worker_before(TimestampTz when)
 	if (db != NULL &&
 		when < (TimestampTz) pg_atomic_read_u64(&db->sleep_until))
 		shmem_wake_worker(db);
+}
+
+/*
+ * Dead messages of a queue may have to be taken away, which the worker does.
+ * Safe in transaction callbacks.
+ */
+void
+shmem_want_reaping(QueueShared *qs)
+{
+	pg_atomic_write_u32(&qs->reap, 1);
+	pg_memory_barrier();
+	shmem_wake_worker_before(0);
 }
 
 /*

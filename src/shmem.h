@@ -82,11 +82,14 @@ typedef struct QueueShared
 	pg_atomic_uint32 waiters;	/* sessions waiting for this queue */
 	pg_atomic_uint32 changes;	/* bumped by every committed DDL on it */
 	pg_atomic_uint32 notify;	/* something to NOTIFY about */
+	pg_atomic_uint32 reap;		/* dead messages may have to go */
 
 	/* worker only */
 	TimestampTz last_notify;
 	int			failures;		/* of the worker with it, in a row */
 	TimestampTz failed_until;	/* it is left alone till then */
+	int			reap_failures;	/* of taking dead messages away, in a row */
+	TimestampTz reap_at;		/* not before */
 
 	pg_atomic_uint64 counter[QUEUE_COUNTERS];
 	Histogram	wait_time;		/* enqueued to first delivery */
@@ -168,7 +171,8 @@ typedef struct MapFacts
 	uint8		delayed;
 	uint8		leased;
 	uint8		dead;
-	uint16		bytes;
+	uint16		bytes:15;
+	uint16		droppable:1;	/* one is dead and not to be kept */
 } MapFacts;
 
 typedef struct MapChunk
@@ -287,6 +291,7 @@ extern void shmem_queue_forget(int32 queue_id);
 extern DatabaseShared *shmem_database(Oid dboid, bool assign);
 extern bool shmem_want_worker(Oid dboid);
 extern void shmem_wake_worker_before(TimestampTz when);
+extern void shmem_want_reaping(QueueShared *qs);
 extern bool shmem_push_aborted(const AbortedClaim *claim);
 extern bool shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim);
 extern void shmem_want_full_pass(void);

@@ -43,6 +43,7 @@ typedef struct TxnPage
 	BlockNumber last;
 	int64		nmessages;
 	TimestampTz due;			/* earliest delivery, 0 = at once */
+	TimestampTz expires_at;		/* earliest end of a time to live */
 } TxnPage;
 
 typedef struct TxnClaim
@@ -125,6 +126,18 @@ txn_note_page(TxnPageKind kind, QueueShared *qs, MapSlot *slot,
 	page->first = page->last = block;
 	page->nmessages = nmessages;
 	page->due = due;
+	page->expires_at = QUEUE_NO_DUE;
+}
+
+/*
+ * The page noted last got a message whose time to live ends then.
+ */
+void
+txn_note_expiry(TimestampTz expires_at)
+{
+	TxnPage    *page = &pages[npages - 1];
+
+	page->expires_at = Min(page->expires_at, expires_at);
 }
 
 /*
@@ -196,13 +209,17 @@ announce_appended(TxnPage *page)
 		queue_count(page->qs, COUNT_ENQUEUED, page->nmessages);
 	if (page->due == 0)
 	{
-		bump_pages(page, true, QUEUE_NO_DUE);
+		bump_pages(page, true, page->expires_at);
 		waiters_announce(page->qs, page->nmessages);
+		if (page->expires_at != QUEUE_NO_DUE)
+			shmem_wake_worker_before(page->expires_at);
 	}
 	else
 	{
-		bump_pages(page, false, page->due);
-		shmem_wake_worker_before(page->due);
+		TimestampTz due = Min(page->due, page->expires_at);
+
+		bump_pages(page, false, due);
+		shmem_wake_worker_before(due);
 	}
 }
 
@@ -277,6 +294,7 @@ announce_changes(void)
 		if (qs != NULL)
 		{
 			pg_atomic_fetch_add_u32(&qs->changes, 1);
+			pg_atomic_write_u32(&qs->reap, 1);
 			waiters_wake(qs, PG_INT32_MAX);
 		}
 	}

@@ -21,6 +21,7 @@ extern void txn_init(void);
 extern void txn_reserve_pages(int n);
 extern void txn_note_page(TxnPageKind kind, QueueShared *qs, MapSlot *slot,
 						  BlockNumber block, int nmessages, TimestampTz due);
+extern void txn_note_expiry(TimestampTz expires_at);
 extern void txn_reserve_claims(int n);
 extern void txn_note_claim(QueueShared *qs, bool popped, int64 receipt,
 						   int64 message_id);

@@ -243,14 +243,6 @@ release_aborted(void *arg)
 	}
 }
 
-/* A lease has expired once too often: the message is dead */
-static bool
-expired_for_good(Queue *q, const MessageHead *head, TimestampTz now)
-{
-	return head->lease != 0 && head->visible_at <= now &&
-		claim_over_limit(q, head->failures);
-}
-
 /*
  * Looks at one page: declares messages dead, tells the map what is there,
  * and wakes consumers for what became ready.
@@ -264,6 +256,7 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 	PageWrite	write = {0};
 	HeapTupleData tup;
 	int			dead = 0;
+	int			leases = 0;
 	bool		known;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -271,14 +264,15 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 	while (look_next(&look, &tup))
 	{
 		MessageHead *head = message_head(tup.t_data);
+		DeathReason death = claim_death(q, tup.t_data, now);
 
-		if (expired_for_good(q, head, now))
+		if (death != DEATH_UNKNOWN)
 		{
 			if (write.state == NULL)
 				page_write_begin(&write, rel, buffer);
 			head = page_write_head(&write, look.offset);
-			message_set_dead(head, DEATH_MAX_ATTEMPTS);
-			head->failures++;
+			leases += head->lease != 0;
+			claim_kill(head, death);
 			dead++;
 		}
 		look_count(&look, head, tup.t_len, now);
@@ -288,8 +282,11 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 	look_end(&look);
 	UnlockReleaseBuffer(buffer);
 
-	queue_count(q->shared, COUNT_EXPIRED, dead);
-	queue_count(q->shared, COUNT_DEAD_LETTERED, dead);
+	claim_count_deaths(q, dead, leases, look.result.facts.droppable);
+	/* also those found after a start, or left by an earlier attempt */
+	if (dead == 0 && look.result.facts.dead > 0 &&
+		(q->dead_letter[0] != '\0' || look.result.facts.droppable))
+		shmem_want_reaping(q->shared);
 	/* a page that was ready for long was announced when it became so */
 	known = look.map.covered && (look.map.word & MAP_READY) != 0 &&
 		(look.map.word & MAP_COLD) == 0;
