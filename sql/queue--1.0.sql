@@ -78,6 +78,7 @@ CREATE TABLE queue.segment_def (
     relfilenode pg_catalog.oid NOT NULL,
     database pg_catalog.oid NOT NULL,
     system_identifier bigint NOT NULL,
+    sealed_at timestamptz,
     CONSTRAINT segment_def_pkey PRIMARY KEY (queue_id, life)
 );
 COMMENT ON TABLE queue.segment_def IS
@@ -85,12 +86,15 @@ COMMENT ON TABLE queue.segment_def IS
 COMMENT ON COLUMN queue.segment_def.life IS
     'number of this use of the table; part of every receipt';
 COMMENT ON COLUMN queue.segment_def.chain IS
-    'm = main, p = parking (stragglers, dead and far-delayed messages)';
+    'm = main, p = parking (stragglers, dead and far-delayed messages), '
+    'a = archive (acked messages)';
 COMMENT ON COLUMN queue.segment_def.state IS
     'o = open, s = sealed: no insert ever again, f = free: truncated, a spare';
 COMMENT ON COLUMN queue.segment_def.relfilenode IS
     'with database and system_identifier: the file the row was written for; '
     'another one after a restore or a rewrite of the table';
+COMMENT ON COLUMN queue.segment_def.sealed_at IS
+    'since when nothing is inserted; for how long what is in it is archived';
 
 CREATE TABLE queue.forwarding (
     queue_id int NOT NULL,
@@ -157,6 +161,9 @@ COMMENT ON COLUMN queue.message.visible_at IS
 --   retry_max_delay     what it grows to at most, jitter included
 --   delay               of every message that says nothing else; >= 0
 --   max_message_bytes   of body, payload, headers and key together; >= 1
+--   persistence         logged | unlogged: faster, empty after a crash
+--   archive             how long acked messages are kept, see replay; > 0,
+--                       NULL = not at all
 --   comment             the parent table's comment
 --   The others are refused with 0A000 until they work.  Durations count in
 --   microseconds as extract(epoch) does (a month has 30 days, a year 365.25)
@@ -198,7 +205,8 @@ COMMENT ON FUNCTION queue.create IS
 
 -- alter: changes properties of a queue, effective at commit.
 --   Parameters as create's; NULL leaves one as it is.  comment => '' removes
---   the comment.
+--   the comment, archive => '0' the archive with all that is in it.  kind and
+--   persistence stay what they are: another value is 0A000.
 -- Returns nothing.  Needs ownership of the queue or "manage".
 -- Rollback undoes it.
 CREATE FUNCTION queue.alter(
@@ -662,6 +670,58 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.cancel IS
     'remove a message by its id unless it is leased';
 
+-- archived: looks at acked messages that a queue with an archive has kept.
+--   since, until  time of the ack: not before since, before until; NULL = any
+--   max           how many at most, >= 1; the oldest acks
+-- Returns the messages in the order of their acks, receipt and visible_at
+-- NULL.  Needs SELECT (browse).  Reads the archive.
+-- Errors: 55000 when the queue has no archive, 22023 for since > until.
+CREATE FUNCTION queue.archived(
+    queue text,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    max int DEFAULT 100)
+RETURNS TABLE (
+    id bigint,
+    receipt bigint,
+    body jsonb,
+    payload bytea,
+    headers jsonb,
+    key text,
+    priority int,
+    deliveries int,
+    failures int,
+    enqueued_at timestamptz,
+    visible_at timestamptz,
+    expires_at timestamptz,
+    archived_at timestamptz)
+AS 'MODULE_PATHNAME', 'queue_archived'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION queue.archived IS
+    'look at acked messages that a queue has kept';
+
+-- replay: sends acked messages again, from the queue's archive.
+--   since, until  time of the ack: not before since, before until; until NULL
+--                 = to the end
+--   target        the queue that gets the copies; NULL = the same
+-- Returns how many.  The copies are new messages, sent in the order of the
+-- acks: new ids, no deliveries, the target's delay and time to live.  Their
+-- headers->'x-replay' names queue, id and acked_at of the first.  The archive
+-- stays as it is.  Needs SELECT (browse) on the queue, INSERT (send) on the
+-- target.  Commits with the caller.
+-- Errors: 55000 when the queue has no archive or the target is paused, 22023
+-- for since > until, 54000 for a message that the target does not take.
+CREATE FUNCTION queue.replay(
+    queue text,
+    since timestamptz,
+    until timestamptz DEFAULT NULL,
+    target text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'queue_replay'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.replay IS
+    'send acked messages again, from a queue''s archive';
+
 
 -- ---------------------------------------------------------------------------
 -- Internal functions
@@ -898,7 +958,7 @@ COMMENT ON VIEW queue.segments IS
 COMMENT ON COLUMN queue.segments.segment IS
     'life number, ascending per queue';
 COMMENT ON COLUMN queue.segments.chain IS
-    'main, or parking for stragglers, dead and far-delayed messages';
+    'main, parking for stragglers, dead and far-delayed messages, or archive';
 COMMENT ON COLUMN queue.segments.state IS
     'open, sealed (no insert any more) or free (truncated, a spare)';
 COMMENT ON COLUMN queue.segments.next_due IS
@@ -937,7 +997,7 @@ GRANT EXECUTE ON FUNCTION
     queue.ack, queue.ack_batch, queue.nack, queue.nack_batch,
     queue.release, queue.release_batch, queue.reject, queue.reject_batch,
     queue.extend, queue.extend_batch,
-    queue.peek, queue.get, queue.cancel
+    queue.peek, queue.get, queue.cancel, queue.archived, queue.replay
     TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE queue.receive TO PUBLIC;
 

@@ -146,6 +146,8 @@ queue_create(PG_FUNCTION_ARGS)
 	insert_queue(name, row.id, row.relation, ids, &props);
 	tables_make_segment(row.id, row.relation, 1, CHAIN_MAIN);
 	tables_make_segment(row.id, row.relation, 2, CHAIN_PARKING);
+	if (!props.isnull[PROP_ARCHIVE])
+		tables_ensure_archive(row.id, row.relation);
 	if (comment != NULL)
 		CreateComments(row.relation, RelationRelationId, 0, comment);
 
@@ -170,7 +172,10 @@ queue_alter(PG_FUNCTION_ARGS)
 
 	admin_enter(&ctx, true);
 	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, "alter", &row);
+	properties_check_fixed(&row.props, &given, name);
 	update_properties(row.id, &given);
+	if (!given.isnull[PROP_ARCHIVE])
+		tables_ensure_archive(row.id, row.relation);
 	if (!PG_ARGISNULL(1 + QUEUE_PROPERTIES))
 		CreateComments(row.relation, RelationRelationId, 0,
 					   optional_comment(fcinfo, 1 + QUEUE_PROPERTIES));
@@ -445,7 +450,7 @@ matches_existing(const char *name, QueueRow *row, Properties *given,
 	return true;
 }
 
-/* Sets the properties that are not null; their columns are in their order */
+/* Sets the properties that were given; their columns are in their order */
 static void
 set_properties(CatalogRows *rows, Properties *props)
 {
@@ -454,7 +459,9 @@ set_properties(CatalogRows *rows, Properties *props)
 					 "a property lacks its column");
 
 	for (int i = 0; i < QUEUE_PROPERTIES; i++)
-		if (!props->isnull[i])
+		if (props->cleared[i])
+			rows_set_null(rows, Anum_queue_def_kind + i);
+		else if (!props->isnull[i])
 			rows_set(rows, Anum_queue_def_kind + i, props->value[i]);
 }
 

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -42,6 +43,23 @@
 /* Backstop for the worker; what it needs it takes conditionally */
 #define SEGMENT_LOCK_TIMEOUT "1s"
 
+/* The columns of a parent, and of a segment of the archive; see layout.h */
+#define MESSAGE_COLUMNS \
+	"id pg_catalog.int8 NOT NULL, " \
+	"visible_at pg_catalog.timestamptz NOT NULL, " \
+	"lease pg_catalog.int4 NOT NULL, " \
+	"deliveries pg_catalog.int4 NOT NULL, " \
+	"failures pg_catalog.int4 NOT NULL, " \
+	"priority pg_catalog.int2 NOT NULL, " \
+	"holder pg_catalog.int4 NOT NULL, " \
+	"leased_ms pg_catalog.int4 NOT NULL, " \
+	"enqueued_at pg_catalog.timestamptz NOT NULL, " \
+	"expires_at pg_catalog.timestamptz, " \
+	"key pg_catalog.text, " \
+	"body pg_catalog.jsonb, " \
+	"payload pg_catalog.bytea, " \
+	"headers pg_catalog.jsonb"
+
 /*
  * Relations that later versions may want to make in the schema: a parent
  * table of such a name would stand in the way of ALTER EXTENSION UPDATE.
@@ -58,6 +76,8 @@ static const char *const reserved_names[] = {
 static void depend_on_extension(Oid relid);
 static bool lock_parent(int32 id, Oid *parent);
 static char segment_state(CatalogRows *rows);
+static void seal(CatalogRows *rows);
+static bool is_unlogged(int32 id);
 static void set_file(CatalogRows *rows);
 static bool adopt_row(int32 queue_id, int32 life, Oid *relid);
 static char *choose_relation_name(const char *name, int32 id, Oid schema);
@@ -95,10 +115,16 @@ admin_create_segment(int32 queue_id, char chain)
 		if (DatumGetChar(rows_get(&rows, Anum_segment_def_chain)) != chain ||
 			segment_state(&rows) != SEGMENT_OPEN)
 			continue;
-		rows_set(&rows, Anum_segment_def_state, CharGetDatum(SEGMENT_SEALED));
+		seal(&rows);
 		rows_update(&rows);
 	}
 	rows_close(&rows);
+	/*
+	 * Messages of an unlogged queue do not make sure that this is on disk.  A
+	 * life number must not be used again after a crash.
+	 */
+	if (is_unlogged(queue_id))
+		ForceSyncCommit();
 	if (!reuse_segment(queue_id, life, chain))
 		tables_make_segment(queue_id, parent, life, chain);
 
@@ -168,8 +194,7 @@ adopt_row(int32 queue_id, int32 life, Oid *relid)
 		if (!is_guarded(*relid))
 			break;
 		if (segment_state(&rows) == SEGMENT_OPEN)
-			rows_set(&rows, Anum_segment_def_state,
-					 CharGetDatum(SEGMENT_SEALED));
+			seal(&rows);
 		set_file(&rows);
 		rows_update(&rows);
 		done = true;
@@ -209,21 +234,8 @@ tables_make_parent(const char *name, int32 id, Oid schema, Oid owner, Oid *ids)
 	char	   *sequence = psprintf("queue_%d_ids", id);
 	Oid			relid;
 
-	admin_run("CREATE TABLE " QUEUE_SCHEMA ".%s ("
-			  "id pg_catalog.int8 NOT NULL, "
-			  "visible_at pg_catalog.timestamptz NOT NULL, "
-			  "lease pg_catalog.int4 NOT NULL, "
-			  "deliveries pg_catalog.int4 NOT NULL, "
-			  "failures pg_catalog.int4 NOT NULL, "
-			  "priority pg_catalog.int2 NOT NULL, "
-			  "holder pg_catalog.int4 NOT NULL, "
-			  "leased_ms pg_catalog.int4 NOT NULL, "
-			  "enqueued_at pg_catalog.timestamptz NOT NULL, "
-			  "expires_at pg_catalog.timestamptz, "
-			  "key pg_catalog.text, "
-			  "body pg_catalog.jsonb, "
-			  "payload pg_catalog.bytea, "
-			  "headers pg_catalog.jsonb) USING heap", quoted);
+	admin_run("CREATE TABLE " QUEUE_SCHEMA ".%s (" MESSAGE_COLUMNS ") "
+			  "USING heap", quoted);
 	admin_run("CREATE SEQUENCE " QUEUE_SCHEMA ".%s AS pg_catalog.int8 "
 			  "INCREMENT BY 4096 MINVALUE 1 START WITH 1 NO CYCLE "
 			  "OWNED BY " QUEUE_SCHEMA ".%s.id", sequence, quoted);
@@ -237,19 +249,25 @@ tables_make_parent(const char *name, int32 id, Oid schema, Oid owner, Oid *ids)
 	return relid;
 }
 
-/* Makes an open segment and enters it into segment_def */
+/*
+ * Makes an open segment and enters it into segment_def.  One of the archive
+ * is no child of the parent, whose rows are messages to be delivered.
+ */
 void
 tables_make_segment(int32 id, Oid parent, int32 life, char chain)
 {
 	char	   *name = psprintf("q%d_s%d", id, life);
+	const char *columns;
 	Oid			relid;
 	CatalogRows rows;
 
-	admin_run("CREATE TABLE " QUEUE_SCHEMA ".%s () INHERITS (%s) USING heap "
+	columns = chain == CHAIN_ARCHIVE ? "(" MESSAGE_COLUMNS ")" :
+		psprintf("() INHERITS (%s)", admin_qualified_name(parent));
+	admin_run("CREATE %s TABLE " QUEUE_SCHEMA ".%s %s USING heap "
 			  "WITH (autovacuum_enabled = off, "
 			  "toast.autovacuum_enabled = off, vacuum_truncate = off, "
 			  "fillfactor = 100)",
-			  name, admin_qualified_name(parent));
+			  is_unlogged(id) ? "UNLOGGED" : "", name, columns);
 	relid = get_relname_relid(name, get_namespace_oid(QUEUE_SCHEMA, false));
 	guard_table(relid);
 
@@ -263,6 +281,26 @@ tables_make_segment(int32 id, Oid parent, int32 life, char chain)
 	set_file(&rows);
 	rows_insert(&rows);
 	rows_close(&rows);
+}
+
+/*
+ * Makes sure that the archive of a queue has an open segment.  The caller has
+ * the parent locked.
+ */
+void
+tables_ensure_archive(int32 id, Oid parent)
+{
+	CatalogRows rows;
+	bool		found = false;
+
+	rows_open(&rows, "segment_def", id);
+	while (rows_next(&rows))
+		found |= segment_state(&rows) == SEGMENT_OPEN &&
+			DatumGetChar(rows_get(&rows, Anum_segment_def_chain)) ==
+			CHAIN_ARCHIVE;
+	rows_close(&rows);
+	if (!found)
+		tables_make_segment(id, parent, next_life(id), CHAIN_ARCHIVE);
 }
 
 /*
@@ -314,6 +352,25 @@ static char
 segment_state(CatalogRows *rows)
 {
 	return DatumGetChar(rows_get(rows, Anum_segment_def_state));
+}
+
+/* Makes a row of segment_def say that nothing is inserted any more */
+static void
+seal(CatalogRows *rows)
+{
+	rows_set(rows, Anum_segment_def_state, CharGetDatum(SEGMENT_SEALED));
+	rows_set(rows, Anum_segment_def_sealed_at,
+			 TimestampTzGetDatum(GetCurrentTimestamp()));
+}
+
+/* Are the queue's segments emptied by a crash? */
+static bool
+is_unlogged(int32 id)
+{
+	return admin_query_id("SELECT 1 FROM " QUEUE_SCHEMA ".queue_def d "
+						  "WHERE d.id OPERATOR(pg_catalog.=) $1 "
+						  "AND d.persistence OPERATOR(pg_catalog.=) "
+						  "'unlogged'", id) > 0;
 }
 
 /* Makes a row of segment_def say that it is written for the present file */
@@ -502,6 +559,7 @@ reuse_segment(int32 id, int32 life, char chain)
 			continue;
 		rows_set(&rows, Anum_segment_def_life, Int32GetDatum(life));
 		rows_set(&rows, Anum_segment_def_state, CharGetDatum(SEGMENT_OPEN));
+		rows_set_null(&rows, Anum_segment_def_sealed_at);
 		set_file(&rows);
 		rows_update(&rows);
 		done = true;

@@ -20,7 +20,9 @@
 
 #include "access/heapam.h"
 #include "access/heaptoast.h"
+#include "access/relation.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
 #include "port.h"
@@ -68,6 +70,24 @@ take_ids(QueueShared *qs, int n, int64 *first)
 }
 
 /*
+ * Makes sure that a reservation outlives a crash.  Messages of a logged queue
+ * see to that with their own WAL.
+ */
+static void
+flush_reservation(Oid sequence)
+{
+	Relation	rel = relation_open(sequence, AccessShareLock);
+	Buffer		buffer = ReadBuffer(rel, 0);
+	XLogRecPtr	lsn;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	lsn = PageGetLSN(BufferGetPage(buffer));
+	UnlockReleaseBuffer(buffer);
+	relation_close(rel, NoLock);
+	XLogFlush(lsn);
+}
+
+/*
  * Reserves n ids, at most APPEND_MAX_IDS, and returns the first.  They ascend
  * in the order of these calls; a rollback does not give them back.
  */
@@ -82,6 +102,8 @@ append_reserve_ids(Queue *q, int n)
 	{
 		int64		start = nextval_internal(q->sequence, false);
 
+		if (q->unlogged)
+			flush_reservation(q->sequence);
 		SpinLockAcquire(&qs->id_mutex);
 		if (start > qs->id_end)
 			qs->id_next = start;
@@ -352,14 +374,16 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 				int n, TimestampTz due)
 {
 	AppendTarget target;
+	QueueSegment *seg;
 	TransactionId xid;
 	CommandId	cid = GetCurrentCommandId(true);
 	int32		life;
 	int			done = 0;
 
-	life = open_tail(&q, chain, &target.rel)->life;
+	seg = open_tail(&q, chain, &target.rel);
+	life = seg->life;
 	target.q = q;
-	target.slot = map_slot(target.rel, q->id, true);
+	target.slot = seg->slot;
 	target.tail = target.slot != NULL ? &target.slot->tail :
 		private_tail(compat_rel_number(target.rel),
 					 RelationGetNumberOfBlocks(target.rel));
@@ -381,7 +405,7 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 			pg_atomic_fetch_add_u32(&target.slot->appends, 1);
 		inserted = page_insert(target.rel, buffer, tuples + done, n - done,
 							   xid, cid);
-		if (inserted > 0)
+		if (inserted > 0 && chain != QUEUE_ARCHIVE_CHAIN)
 		{
 			txn_note_page(kind, q->shared, target.slot,
 						  BufferGetBlockNumber(buffer), inserted, due);

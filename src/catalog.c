@@ -66,7 +66,7 @@ relation_changed(Datum arg, Oid relid)
 	{
 		if (!OidIsValid(relid) || q->relid == relid)
 			q->valid = false;
-		for (int i = 0; q->valid && i < q->nsegments; i++)
+		for (int i = 0; q->valid && i < q->ntables; i++)
 			if (q->segments[i].relid == relid)
 				q->valid = false;
 	}
@@ -269,6 +269,21 @@ catalog_relation_file(Oid relid)
 	return result;
 }
 
+/* What segment_def calls a chain */
+static int
+chain_of(char letter)
+{
+	switch (letter)
+	{
+		case 'p':
+			return QUEUE_PARKING_CHAIN;
+		case 'a':
+			return QUEUE_ARCHIVE_CHAIN;
+		default:
+			return QUEUE_MAIN_CHAIN;
+	}
+}
+
 /* Fills a segment from its row of segment_def */
 static void
 read_segment(QueueSegment *seg, HeapTuple tup, TupleDesc desc)
@@ -283,24 +298,29 @@ read_segment(QueueSegment *seg, HeapTuple tup, TupleDesc desc)
 	seg->life = get_int(tup, desc, Anum_segment_def_life);
 	seg->relid = get_oid(tup, desc, Anum_segment_def_relation);
 	seg->relnumber = catalog_relation_file(seg->relid);
-	seg->chain = get_char(tup, desc, Anum_segment_def_chain) == 'p' ?
-		QUEUE_PARKING_CHAIN : QUEUE_MAIN_CHAIN;
+	seg->chain = chain_of(get_char(tup, desc, Anum_segment_def_chain));
 	seg->state = get_char(tup, desc, Anum_segment_def_state);
+	seg->sealed_at = get_bigint(tup, desc, Anum_segment_def_sealed_at);
 	seg->restored = system != (int64) GetSystemIdentifier() ||
 		get_oid(tup, desc, Anum_segment_def_database) != MyDatabaseId;
 	seg->adopted = !seg->restored &&
 		get_oid(tup, desc, Anum_segment_def_relfilenode) == seg->relnumber;
 }
 
-/* Order of claims: what is parked is older */
+/* Order of claims: what is parked is older; what is archived comes last */
 static int
 compare_segments(const void *a, const void *b)
 {
+	static const int rank[QUEUE_CHAINS] = {
+		[QUEUE_PARKING_CHAIN] = 0,
+		[QUEUE_MAIN_CHAIN] = 1,
+		[QUEUE_ARCHIVE_CHAIN] = 2
+	};
 	const QueueSegment *x = a;
 	const QueueSegment *y = b;
 
 	if (x->chain != y->chain)
-		return y->chain - x->chain;
+		return rank[x->chain] - rank[y->chain];
 	return x->life < y->life ? -1 : 1;
 }
 
@@ -319,7 +339,7 @@ read_segments(Queue *q)
 		q->context = AllocSetContextCreate(TopMemoryContext, "queue segments",
 										   ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(q->context);
-	q->nsegments = 0;
+	q->ntables = q->nsegments = 0;
 	q->segments = MemoryContextAlloc(q->context, max * sizeof(QueueSegment));
 
 	ScanKeyInit(&skey, Anum_segment_def_queue_id, BTEqualStrategyNumber,
@@ -328,18 +348,20 @@ read_segments(Queue *q)
 							  NULL, 1, &skey);
 	while (HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
-		if (q->nsegments == max)
+		if (q->ntables == max)
 		{
 			max *= 2;
 			q->segments = repalloc(q->segments, max * sizeof(QueueSegment));
 		}
-		read_segment(&q->segments[q->nsegments], tup, RelationGetDescr(rel));
-		if (RelFileNumberIsValid(q->segments[q->nsegments].relnumber))
+		read_segment(&q->segments[q->ntables], tup, RelationGetDescr(rel));
+		if (!RelFileNumberIsValid(q->segments[q->ntables].relnumber))
+			continue;
+		if (q->segments[q->ntables++].chain != QUEUE_ARCHIVE_CHAIN)
 			q->nsegments++;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	qsort(q->segments, q->nsegments, sizeof(QueueSegment), compare_segments);
+	qsort(q->segments, q->ntables, sizeof(QueueSegment), compare_segments);
 }
 
 /* Completes an entry whose definition was read */
@@ -431,7 +453,7 @@ find_queue(const char *name)
 		{
 			/* dropped by hand: no news will come of a new one */
 			q->valid = false;
-			q->nsegments = 0;
+			q->ntables = q->nsegments = 0;
 			break;
 		}
 		if (q->valid)
@@ -613,7 +635,7 @@ catalog_segment_by_life(Queue *q, int life_bits)
 QueueSegment *
 catalog_tail(Queue *q, int chain)
 {
-	for (int i = q->nsegments - 1; i >= 0; i--)
+	for (int i = q->ntables - 1; i >= 0; i--)
 		if (q->segments[i].chain == chain &&
 			q->segments[i].state == SEGMENT_OPEN && q->segments[i].adopted)
 			return &q->segments[i];
@@ -653,7 +675,8 @@ catalog_open_segment(Queue *q, QueueSegment *seg, bool wait)
 		seg->checked = true;
 	}
 	if (seg->slot == NULL || !map_slot_valid(seg->slot, seg->relnumber))
-		seg->slot = map_slot(rel, q->id, true);
+		seg->slot = seg->chain == QUEUE_ARCHIVE_CHAIN ?
+			map_tail_slot(rel, q->id) : map_slot(rel, q->id, true);
 	return rel;
 }
 

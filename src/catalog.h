@@ -51,7 +51,8 @@
 #define Anum_segment_def_relfilenode		7
 #define Anum_segment_def_database			8
 #define Anum_segment_def_system_identifier	9
-#define Natts_segment_def					9
+#define Anum_segment_def_sealed_at			10
+#define Natts_segment_def					10
 
 #define Anum_forwarding_queue_id			1
 #define Anum_forwarding_receipt				2
@@ -69,8 +70,9 @@ typedef struct QueueSegment
 	int32		life;
 	Oid			relid;
 	RelFileNumber relnumber;
-	int			chain;			/* QUEUE_MAIN_CHAIN, QUEUE_PARKING_CHAIN */
+	int			chain;			/* QUEUE_MAIN_CHAIN, … */
 	char		state;
+	TimestampTz sealed_at;		/* 0 = not, or not known */
 	bool		adopted;		/* its row was written for this very file */
 	bool		restored;		/* it was written in another database */
 	bool		checked;		/* layout_check() passed */
@@ -110,8 +112,12 @@ typedef struct Queue
 	bool		enqueue_paused;
 	bool		dequeue_paused;
 
-	/* by life; parking segments before main ones */
+	/*
+	 * By life; parking segments before main ones.  Behind those that hold
+	 * messages to deliver stand the archive's, up to ntables.
+	 */
 	int			nsegments;
+	int			ntables;
 	QueueSegment *segments;
 	MemoryContext context;		/* of segments */
 } Queue;

@@ -51,4 +51,11 @@ rows_set(CatalogRows *rows, int attno, Datum value)
 	rows->isnull[attno - 1] = false;
 }
 
+/* The same for null */
+static inline void
+rows_set_null(CatalogRows *rows, int attno)
+{
+	rows->isnull[attno - 1] = true;
+}
+
 #endif							/* QUEUE_CATALOG_ROWS_H */

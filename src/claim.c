@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "archive.h"
 #include "claim.h"
 #include "debug.h"
 #include "duration.h"
@@ -58,6 +59,7 @@ typedef struct ClaimRun
 	MemoryContext context;		/* of one page's tuples */
 	Buffer		vmbuffer;		/* visibility map page, for pops */
 	int			cold_budget;	/* pages never looked at that we look at */
+	ArchiveBatch *archive;		/* NULL: what is popped is not kept */
 } ClaimRun;
 
 /*
@@ -323,6 +325,16 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	return true;
 }
 
+/* Keeps copies of what was popped for the archive */
+static void
+archive_popped(ClaimRun *run, PageTake *take)
+{
+	archive_page(run->archive);
+	for (int i = 0; i < take->n; i++)
+		archive_copy(run->archive, take->tuple[i]);
+	archive_keep(run->archive);
+}
+
 /* Counts what was taken, and hands it to the caller.  No lock held. */
 static void
 deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
@@ -333,6 +345,8 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 	int			redelivered = 0;
 	int			expired = 0;
 
+	if (run->archive != NULL)
+		archive_popped(run, take);
 	for (int i = 0; i < take->n; i++)
 	{
 		MessageHead *head = message_head(take->tuple[i]->t_data);
@@ -490,6 +504,9 @@ claim_messages(Claim *claim)
 	run.context = AllocSetContextCreate(CurrentMemoryContext, "queue claim",
 										ALLOCSET_DEFAULT_SIZES);
 
+	if (claim->pop)
+		run.archive = archive_begin(claim->q, run.now);
+
 	txn_show_own_appends(claim->q->shared);
 	walk_segments(&run, false);
 	QUEUE_DEBUG_POINT("first_pass");
@@ -497,6 +514,8 @@ claim_messages(Claim *claim)
 		walk_segments(&run, true);
 
 	MemoryContextDelete(run.context);
+	if (run.archive != NULL)
+		archive_end(run.archive, claim->q);
 	/* the worker looks once a second without being told */
 	if (run.taken > 0 && !claim->pop && claim->visibility < USECS_PER_SEC)
 		shmem_wake_worker_before(run.visible_at);

@@ -22,13 +22,11 @@
 #include "append.h"
 #include "catalog.h"
 #include "duration.h"
+#include "fn_send.h"
 #include "guc.h"
 
 PG_FUNCTION_INFO_V1(queue_enqueue);
 PG_FUNCTION_INFO_V1(queue_enqueue_batch);
-
-/* Messages of a batch are formed and appended this many at a time */
-#define BATCH_CHUNK 1000
 
 /* When, and how, the messages of one call are to be delivered */
 typedef struct SendOptions
@@ -39,15 +37,6 @@ typedef struct SendOptions
 	TimestampTz expires_at;		/* QUEUE_NO_EXPIRY = never */
 	int			chain;
 } SendOptions;
-
-/* The columns that make one message differ from the next */
-typedef struct MessageParts
-{
-	NullableDatum body;
-	NullableDatum payload;
-	NullableDatum headers;
-	NullableDatum key;
-} MessageParts;
 
 /* The row type of a segment, made once a session */
 static TupleDesc
@@ -130,6 +119,29 @@ check_headers(MessageParts *parts)
 				 errmsg("headers must be a JSON object")));
 }
 
+/*
+ * Raises an error for a message that the queue does not take.
+ */
+void
+send_check(Queue *q, MessageParts *parts)
+{
+	check_headers(parts);
+	check_size(q, parts);
+}
+
+/*
+ * Raises 55000 while nothing is to be sent to the queue.
+ */
+void
+send_check_paused(Queue *q)
+{
+	if (q->enqueue_paused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("queue \"%s\" is paused for enqueue", q->name),
+				 errhint("Its owner can call queue.resume().")));
+}
+
 /* An argument that a later version will accept */
 static void
 refuse_argument(FunctionCallInfo fcinfo, int argno, const char *name)
@@ -157,12 +169,27 @@ check_priority(FunctionCallInfo fcinfo, int argno)
 				 errmsg("\"priority\" is not supported yet")));
 }
 
-/*
- * The time to live of the call's messages counts from now, delayed or not.
- * The lower one of the queue's and the caller's holds.
- */
+/* What is delayed for long stays out of the way of the others */
 static void
-set_expiry(FunctionCallInfo fcinfo, int argno, SendOptions *options)
+choose_chain(SendOptions *options)
+{
+	options->chain = QUEUE_MAIN_CHAIN;
+	if (options->visible_at - options->now >
+		(int64) queue_park_after * USECS_PER_SEC)
+		options->chain = QUEUE_PARKING_CHAIN;
+}
+
+/* The time to live of messages counts from now, delayed or not; 0 = none */
+static void
+set_expiry(SendOptions *options, int64 ttl)
+{
+	options->expires_at = ttl > 0 ? timestamp_plus(options->now, ttl) :
+		QUEUE_NO_EXPIRY;
+}
+
+/* The lower time to live of the queue's and the caller's holds */
+static void
+read_ttl(FunctionCallInfo fcinfo, int argno, SendOptions *options)
 {
 	int64		ttl = options->q->ttl;
 
@@ -176,8 +203,7 @@ set_expiry(FunctionCallInfo fcinfo, int argno, SendOptions *options)
 					 errmsg("\"ttl\" must be greater than zero")));
 		ttl = ttl > 0 ? Min(ttl, given) : given;
 	}
-	options->expires_at = ttl > 0 ? timestamp_plus(options->now, ttl) :
-		QUEUE_NO_EXPIRY;
+	set_expiry(options, ttl);
 }
 
 /*
@@ -194,11 +220,7 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 	queue_prevent_readonly(what);
 	q = catalog_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), "queue");
 	catalog_check_access(q, ACL_INSERT, what);
-	if (q->enqueue_paused)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("queue \"%s\" is paused for enqueue", q->name),
-				 errhint("Its owner can call queue.resume().")));
+	send_check_paused(q);
 	check_priority(fcinfo, argno);
 	refuse_argument(fcinfo, argno + 4, "dedup_id");
 	if (!PG_ARGISNULL(argno + 1) && !PG_ARGISNULL(argno + 2))
@@ -226,11 +248,8 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 					 errmsg("\"deliver_at\" must be finite")));
 		options->visible_at = Max(at, options->now);
 	}
-	set_expiry(fcinfo, argno + 3, options);
-	options->chain = QUEUE_MAIN_CHAIN;
-	if (options->visible_at - options->now >
-		(int64) queue_park_after * USECS_PER_SEC)
-		options->chain = QUEUE_PARKING_CHAIN;
+	read_ttl(fcinfo, argno + 3, options);
+	choose_chain(options);
 }
 
 static void
@@ -239,6 +258,26 @@ send(SendOptions *options, HeapTuple *tuples, int n)
 	append_messages(options->q, options->chain, TXN_APPENDED, tuples, n,
 					options->visible_at <= options->now ? 0 :
 					options->visible_at);
+}
+
+/*
+ * Sends up to SEND_CHUNK messages, with the queue's own delay.  The caller
+ * has checked them, and the right to do so.
+ */
+void
+send_parts(Queue *q, MessageParts *parts, int n)
+{
+	SendOptions options = {.q = q,.now = GetCurrentTimestamp()};
+	HeapTuple	tuples[SEND_CHUNK];
+	int64		first = append_reserve_ids(q, n);
+
+	Assert(n <= SEND_CHUNK);
+	options.visible_at = timestamp_plus(options.now, q->delay);
+	set_expiry(&options, q->ttl);
+	choose_chain(&options);
+	for (int i = 0; i < n; i++)
+		tuples[i] = form_message(&options, first + i, &parts[i]);
+	send(&options, tuples, n);
 }
 
 /*
@@ -258,8 +297,7 @@ queue_enqueue(PG_FUNCTION_ARGS)
 	parts.payload = fcinfo->args[2];
 	parts.headers = fcinfo->args[3];
 	parts.key = fcinfo->args[4];
-	check_headers(&parts);
-	check_size(options.q, &parts);
+	send_check(options.q, &parts);
 
 	id = append_reserve_ids(options.q, 1);
 	tuple = form_message(&options, id, &parts);
@@ -326,7 +364,7 @@ static void
 send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
 		   Datum *ids)
 {
-	HeapTuple	tuples[BATCH_CHUNK];
+	HeapTuple	tuples[SEND_CHUNK];
 	int64		first = append_reserve_ids(options->q, n);
 
 	for (int i = 0; i < n; i++)
@@ -337,8 +375,7 @@ send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
 		parts.payload = column_value(&column[1], start + i);
 		parts.headers = column_value(&column[2], start + i);
 		parts.key = column_value(&column[3], start + i);
-		check_headers(&parts);
-		check_size(options->q, &parts);
+		send_check(options->q, &parts);
 		ids[start + i] = Int64GetDatum(first + i);
 		tuples[i] = form_message(options, first + i, &parts);
 	}
@@ -372,11 +409,11 @@ queue_enqueue_batch(PG_FUNCTION_ARGS)
 	ids = palloc(Max(count, 1) * sizeof(Datum));
 	context = AllocSetContextCreate(CurrentMemoryContext, "queue batch",
 									ALLOCSET_DEFAULT_SIZES);
-	for (int start = 0; start < count; start += BATCH_CHUNK)
+	for (int start = 0; start < count; start += SEND_CHUNK)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
-		send_chunk(&options, column, start, Min(BATCH_CHUNK, count - start),
+		send_chunk(&options, column, start, Min(SEND_CHUNK, count - start),
 				   ids);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);

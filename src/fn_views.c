@@ -173,6 +173,12 @@ put_map_columns(Row *row, MapSlot *slot, BlockNumber nblocks)
 	put_time(row, 11, (TimestampTz) pg_atomic_read_u64(&slot->due));
 }
 
+static const char *const chain_names[QUEUE_CHAINS] = {
+	[QUEUE_MAIN_CHAIN] = "main",
+	[QUEUE_PARKING_CHAIN] = "parking",
+	[QUEUE_ARCHIVE_CHAIN] = "archive"
+};
+
 /* The row of _segments() of one segment */
 static void
 return_segment(FunctionCallInfo fcinfo, Queue *q, QueueSegment *seg)
@@ -185,8 +191,7 @@ return_segment(FunctionCallInfo fcinfo, Queue *q, QueueSegment *seg)
 	put(&row, 0, CStringGetTextDatum(q->name));
 	put(&row, 1, Int32GetDatum(seg->life));
 	put(&row, 2, ObjectIdGetDatum(seg->relid));
-	put(&row, 3, CStringGetTextDatum(seg->chain == QUEUE_MAIN_CHAIN ?
-									 "main" : "parking"));
+	put(&row, 3, CStringGetTextDatum(chain_names[seg->chain]));
 	put(&row, 4, CStringGetTextDatum(segment_state(seg->state)));
 	if (rel != NULL)
 	{
@@ -197,7 +202,7 @@ return_segment(FunctionCallInfo fcinfo, Queue *q, QueueSegment *seg)
 										 ObjectIdGetDatum(seg->relid)));
 		if (!RecoveryInProgress())
 			slot = map_slot(rel, q->id, false);
-		if (slot != NULL)
+		if (slot != NULL && seg->chain != QUEUE_ARCHIVE_CHAIN)
 			put_map_columns(&row, slot, nblocks);
 		relation_close(rel, AccessShareLock);
 	}
@@ -218,7 +223,7 @@ queue__segments(PG_FUNCTION_ARGS)
 	{
 		Queue	   *q = catalog_queue_by_id(lfirst_int(lc));
 
-		for (int i = 0; q != NULL && i < q->nsegments; i++)
+		for (int i = 0; q != NULL && i < q->ntables; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			return_segment(fcinfo, q, &q->segments[i]);

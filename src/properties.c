@@ -89,13 +89,13 @@ static const Property properties[QUEUE_PROPERTIES] = {
 	SUPPORT_ALL, 1, PG_INT32_MAX, 0, NULL},
 	[PROP_DEDUP_WINDOW] = {"dedup_window", INTERVALOID, true,
 	SUPPORT_DEFAULT, 1, MAX_US, 0, NULL},
-	[PROP_PERSISTENCE] = {"persistence", TEXTOID, false, SUPPORT_DEFAULT,
+	[PROP_PERSISTENCE] = {"persistence", TEXTOID, false, SUPPORT_ALL,
 	0, 0, 0, persistence_words},
 	[PROP_SINGLE_ACTIVE] = {"single_active", BOOLOID, false, SUPPORT_DEFAULT,
 	0, 1, 0, NULL},
 	[PROP_FAIR] = {"fair", BOOLOID, false, SUPPORT_DEFAULT,
 	0, 1, 0, NULL},
-	[PROP_ARCHIVE] = {"archive", INTERVALOID, true, SUPPORT_DEFAULT,
+	[PROP_ARCHIVE] = {"archive", INTERVALOID, true, SUPPORT_ALL,
 	1, MAX_US, 0, NULL},
 	[PROP_PARTITIONS] = {"partitions", INT4OID, false, SUPPORT_DEFAULT,
 	1, PG_INT32_MAX, 1, NULL},
@@ -113,6 +113,7 @@ static void check_word(const Property *prop, const char *word);
 static void check_interval(const Property *prop, Interval *span);
 static void check_number(const Property *prop, int64 number);
 static void check_supported(const Property *prop, Datum value);
+static bool is_clearing(const Property *prop, Datum value);
 static bool same_value(const Property *prop, Datum a, Datum b);
 static char *value_string(const Property *prop, Datum value, bool isnull);
 static int64 number_of(const Property *prop, Datum value);
@@ -127,7 +128,8 @@ property_name(PropertyId id)
 /*
  * Reads the properties of a call whose arguments hold them from first_arg on,
  * and checks them.  What was not said becomes the default, or stays NULL
- * without with_defaults.  The values live in the current memory context.
+ * without with_defaults, when a duration of zero takes an optional one away.
+ * The values live in the current memory context.
  */
 void
 properties_from_call(FunctionCallInfo fcinfo, int first_arg,
@@ -138,7 +140,11 @@ properties_from_call(FunctionCallInfo fcinfo, int first_arg,
 		const Property *prop = &properties[i];
 		int			arg = first_arg + i;
 
-		if (!PG_ARGISNULL(arg))
+		props->cleared[i] = !with_defaults && !PG_ARGISNULL(arg) &&
+			is_clearing(prop, PG_GETARG_DATUM(arg));
+		if (props->cleared[i])
+			props->isnull[i] = true;
+		else if (!PG_ARGISNULL(arg))
 		{
 			props->value[i] = PG_GETARG_DATUM(arg);
 			props->isnull[i] = false;
@@ -154,6 +160,43 @@ properties_from_call(FunctionCallInfo fcinfo, int first_arg,
 			props->value[i] = (Datum) 0;
 			props->isnull[i] = true;
 		}
+	}
+}
+
+/* Does alter() with this value mean that the queue is to have none? */
+static bool
+is_clearing(const Property *prop, Datum value)
+{
+	return prop->nullable && prop->type == INTERVALOID &&
+		interval_microseconds(DatumGetIntervalP(value)) == 0;
+}
+
+/*
+ * Raises 0A000 when a queue of this name would have to change what its tables
+ * are made for.
+ */
+void
+properties_check_fixed(const Properties *existing, const Properties *given,
+					   const char *name)
+{
+	static const PropertyId fixed[] = {PROP_KIND, PROP_PERSISTENCE};
+
+	for (int i = 0; i < (int) lengthof(fixed); i++)
+	{
+		const Property *prop = &properties[fixed[i]];
+
+		if (given->isnull[fixed[i]] ||
+			same_value(prop, existing->value[fixed[i]],
+					   given->value[fixed[i]]))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot change %s of queue \"%s\" from %s to %s",
+						prop->name, name,
+						value_string(prop, existing->value[fixed[i]], false),
+						value_string(prop, given->value[fixed[i]], false)),
+				 errhint("Create a new queue and move the messages there with "
+						 "queue.move().")));
 	}
 }
 

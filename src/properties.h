@@ -51,11 +51,14 @@ typedef struct Properties
 {
 	Datum		value[QUEUE_PROPERTIES];
 	bool		isnull[QUEUE_PROPERTIES];
+	bool		cleared[QUEUE_PROPERTIES];	/* alter() takes it away */
 } Properties;
 
 extern const char *property_name(PropertyId id);
 extern void properties_from_call(FunctionCallInfo fcinfo, int first_arg,
 								 bool with_defaults, Properties *props);
+extern void properties_check_fixed(const Properties *existing,
+								   const Properties *given, const char *name);
 extern bool properties_differ(const Properties *existing,
 							  const Properties *given, StringInfo detail);
 

@@ -25,7 +25,8 @@
  *	   somebody read before he walked over all that lies below it and found
  *	   nothing.  It is compared, so no bump can be lost.
  *	6. A slot belongs to (database, relfilenumber).  Pages behind its page
- *	   count, or a segment without a slot, count as ready and due.
+ *	   count, or a segment without a slot, count as ready and due.  The slot
+ *	   of an archive segment covers no page: nothing in it is ever claimed.
  *
  * Locks: queue_shmem->lock to assign slots and chunks; nothing else.  The
  * functions marked "callback" only use atomics.  Facts and deadlines are
@@ -177,9 +178,12 @@ free_slot_index(void)
 	return -1;
 }
 
-/* Takes a slot for a segment, every page of which is cold.  Lock held. */
+/*
+ * Takes a slot for a segment, every page of which is cold; with tail_only
+ * none is covered.  Lock held.
+ */
 static MapSlot *
-assign_slot(Relation rel, int32 queue_id, MapSlotKey *key)
+assign_slot(Relation rel, int32 queue_id, MapSlotKey *key, bool tail_only)
 {
 	MapSlotEntry *entry;
 	MapSlot    *slot;
@@ -201,6 +205,7 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key)
 	slot->relnumber = key->relnumber;
 	slot->relid = RelationGetRelid(rel);
 	slot->queue_id = queue_id;
+	slot->tail_only = tail_only;
 	slot->assigned_at = GetCurrentTimestamp();
 	slot->error_until = 0;
 	slot->drained_at = 0;
@@ -221,7 +226,7 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key)
 	pg_atomic_write_u64(&slot->bytes, 0);
 
 	nblocks = RelationGetNumberOfBlocks(rel);
-	for (block = 0; block < nblocks; block++)
+	for (block = 0; block < nblocks && !tail_only; block++)
 		if (!enter_page(slot, block, true))
 			break;
 	pg_write_barrier();
@@ -252,18 +257,18 @@ map_slot_find(RelFileNumber relnumber)
 }
 
 /*
- * The slot of a segment that the caller has open and locked; NULL when there
- * is none, and none is free or wanted.  Never assigns one during recovery:
- * replay would make pages claimable behind the map's back.
+ * Finds or assigns a segment's slot; NULL when none is free.  Never assigns
+ * one during recovery: replay would make pages claimable behind the map's
+ * back.
  */
-MapSlot *
-map_slot(Relation rel, int32 queue_id, bool assign)
+static MapSlot *
+find_or_assign(Relation rel, int32 queue_id, bool tail_only)
 {
 	MapSlotKey	key = {MyDatabaseId, compat_rel_number(rel)};
 	MapSlotEntry *entry;
 	MapSlot    *slot = map_slot_find(key.relnumber);
 
-	if (slot != NULL || !assign || RecoveryInProgress())
+	if (slot != NULL || RecoveryInProgress())
 		return slot;
 
 	/* open the file now: nothing may fail below */
@@ -273,9 +278,29 @@ map_slot(Relation rel, int32 queue_id, bool assign)
 	if (entry)
 		slot = &queue_shmem->slots[entry->index];
 	else
-		slot = assign_slot(rel, queue_id, &key);
+		slot = assign_slot(rel, queue_id, &key, tail_only);
 	LWLockRelease(queue_shmem->lock);
 	return slot;
+}
+
+/*
+ * The slot of a segment that the caller has open and locked; NULL when there
+ * is none, and none is free or wanted.
+ */
+MapSlot *
+map_slot(Relation rel, int32 queue_id, bool assign)
+{
+	return assign ? find_or_assign(rel, queue_id, false) :
+		map_slot_find(compat_rel_number(rel));
+}
+
+/*
+ * The same for a segment of the archive, of which only the tail matters.
+ */
+MapSlot *
+map_tail_slot(Relation rel, int32 queue_id)
+{
+	return find_or_assign(rel, queue_id, true);
 }
 
 /* Does a remembered slot still belong to this file? */
@@ -323,6 +348,8 @@ map_extended(MapSlot *slot, BlockNumber first, BlockNumber count)
 {
 	BlockNumber block;
 
+	if (slot->tail_only)
+		return;
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
 	/* somebody else extended before us: we do not know those pages */
 	for (block = pg_atomic_read_u32(&slot->npages); block < first; block++)

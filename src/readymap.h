@@ -74,6 +74,7 @@ typedef struct MapPage
 } MapPage;
 
 extern MapSlot *map_slot(Relation rel, int32 queue_id, bool assign);
+extern MapSlot *map_tail_slot(Relation rel, int32 queue_id);
 extern MapSlot *map_slot_find(RelFileNumber relnumber);
 extern bool map_slot_valid(MapSlot *slot, RelFileNumber relnumber);
 extern void map_slot_forget(MapSlot *slot);

@@ -42,6 +42,7 @@
 
 #include "admin.h"
 #include "append.h"
+#include "archive.h"
 #include "catalog_rows.h"
 #include "debug.h"
 #include "guc.h"
@@ -109,6 +110,7 @@ rotate_wants_segment(Queue *q, QueueSegment *seg)
 	MapSlot    *slot = catalog_slot(q, seg);
 	Relation	rel;
 	int64		bytes;
+	bool		wanted = false;
 
 	if (seg->state != SEGMENT_OPEN || !seg->adopted)
 		return false;
@@ -116,9 +118,13 @@ rotate_wants_segment(Queue *q, QueueSegment *seg)
 	if (rel == NULL)
 		return false;
 	bytes = segment_bytes(rel);
+	if (seg->chain == QUEUE_ARCHIVE_CHAIN)
+		wanted = archive_wants_segment(q, rel, bytes);
 	relation_close(rel, RowExclusiveLock);
 	if (bytes >= (int64) queue_segment_size * 1024)
 		return true;
+	if (seg->chain == QUEUE_ARCHIVE_CHAIN)
+		return wanted;
 	return bytes >= SMALL_SEGMENT_BYTES && slot != NULL && facts_known(slot) &&
 		(int64) pg_atomic_read_u64(&slot->bytes) < bytes / MOSTLY_DRAINED &&
 		GetCurrentTimestamp() - slot->assigned_at > LEAST_AGE_USECS;
@@ -170,7 +176,8 @@ rotate_adopt(Queue *q, QueueSegment *seg)
 	int32		id = q->id;
 	int32		life = seg->life;
 
-	if (seg->restored)
+	/* no lease is in the archive */
+	if (seg->restored && seg->chain != QUEUE_ARCHIVE_CHAIN)
 	{
 		Relation	rel = catalog_open_segment(q, seg, false);
 		BlockNumber nblocks;
@@ -242,7 +249,21 @@ verify_drained(Relation rel, MapSlot *slot)
 }
 
 /*
- * Is the sealed segment drained, and nobody can want to read what was in it?
+ * The time of all that is in an archive segment is over: as if it had been
+ * deleted by the transactions of this moment.
+ */
+static void
+note_expired(MapSlot *slot)
+{
+	slot->drained_appends = pg_atomic_read_u32(&slot->appends);
+	slot->newest_deleter = ReadNextTransactionId();
+	TransactionIdRetreat(slot->newest_deleter);
+	slot->drained_at = GetCurrentTimestamp();
+}
+
+/*
+ * Is the sealed segment drained, or of the archive and its time over, and
+ * nobody can want to read what was in it?
  */
 bool
 rotate_drained(Queue *q, QueueSegment *seg)
@@ -253,6 +274,11 @@ rotate_drained(Queue *q, QueueSegment *seg)
 
 	if (seg->state != SEGMENT_SEALED || !seg->adopted)
 		return false;
+	if (seg->chain == QUEUE_ARCHIVE_CHAIN && !archive_expired(q, seg))
+	{
+		archive_release_slot(q, seg);
+		return false;
+	}
 	rel = catalog_open_segment(q, seg, false);
 	if (rel == NULL)
 		return false;
@@ -266,7 +292,10 @@ rotate_drained(Queue *q, QueueSegment *seg)
 		slot->drained_appends != pg_atomic_read_u32(&slot->appends))
 	{
 		slot->drained_at = 0;
-		verify_drained(rel, slot);
+		if (seg->chain == QUEUE_ARCHIVE_CHAIN)
+			note_expired(slot);
+		else
+			verify_drained(rel, slot);
 	}
 	horizon = GetOldestNonRemovableTransactionId(rel);
 	relation_close(rel, RowExclusiveLock);
@@ -447,8 +476,8 @@ rotate_wants_parking(Queue *q, QueueSegment *seg)
 	MapSlot    *slot = catalog_slot(q, seg);
 	uint64		size;
 
-	if (seg->state != SEGMENT_SEALED || !seg->adopted || slot == NULL ||
-		!facts_known(slot))
+	if (seg->state != SEGMENT_SEALED || seg->chain == QUEUE_ARCHIVE_CHAIN ||
+		!seg->adopted || slot == NULL || !facts_known(slot))
 		return false;
 	if (live_messages(slot) == 0 || pg_atomic_read_u64(&slot->ready) > 0)
 		return false;

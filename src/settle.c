@@ -31,6 +31,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "archive.h"
 #include "claim.h"
 #include "debug.h"
 #include "duration.h"
@@ -53,6 +54,7 @@ typedef struct Settle
 	int			done;
 	int			nstale;			/* receipts that fitted nothing */
 	int64	   *stale;
+	ArchiveBatch *archive;		/* NULL: what is acked is not kept */
 } Settle;
 
 /* What was decided about the receipts of one page */
@@ -107,6 +109,8 @@ match_page(Settle *s, Relation rel, Buffer buffer, const int64 *receipts,
 			ps->leased_at[ps->nmatches] =
 				message_leased_at(message_head(tup.t_data));
 			ps->offset[ps->nmatches++] = r.offset;
+			if (s->archive != NULL)
+				archive_copy(s->archive, &tup);
 		}
 		else
 			s->stale[s->nstale++] = receipts[i];
@@ -230,6 +234,8 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 	{
 		if (s->kind == SETTLE_ACK)
 			(void) GetCurrentTransactionId();	/* not under a buffer lock */
+		if (s->archive != NULL)
+			archive_page(s->archive);
 		QUEUE_DEBUG_POINT("settle");
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		match_page(s, rel, buffer, receipts, n, &ps);
@@ -265,6 +271,8 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 			visibilitymap_pin(rel, block, &vmbuffer);
 	}
 	s->done += ps.nmatches;
+	if (s->archive != NULL)
+		archive_keep(s->archive);
 	if (s->kind == SETTLE_ACK)
 		count_processing_time(s, &ps);
 	ReleaseBuffer(buffer);
@@ -350,6 +358,8 @@ settle_sorted(Settle *s, const int64 *receipts, int n)
 			count++;
 		CHECK_FOR_INTERRUPTS();
 		settle_group(s, receipts + i, count);
+		if (s->archive != NULL && archive_is_full(s->archive))
+			archive_flush(s->archive, s->q);
 		i += count;
 	}
 }
@@ -413,6 +423,8 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 	s.delay = delay;
 	s.now = GetCurrentTimestamp();
 	s.stale = palloc(distinct * sizeof(int64));
+	if (kind == SETTLE_ACK)
+		s.archive = archive_begin(q, s.now);
 	settle_sorted(&s, sorted, distinct);
 
 	any_stale = s.nstale > 0;
@@ -434,6 +446,8 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 		s.nstale = 0;
 		settle_sorted(&s, sorted, sort_distinct(sorted, nmoved));
 	}
+	if (s.archive != NULL)
+		archive_end(s.archive, s.q);
 	if (any_stale)
 		queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
 	return s.done;

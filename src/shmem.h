@@ -31,7 +31,8 @@
 
 #define QUEUE_MAIN_CHAIN	0
 #define QUEUE_PARKING_CHAIN 1
-#define QUEUE_CHAINS		2
+#define QUEUE_ARCHIVE_CHAIN 2	/* acked messages; never delivered */
+#define QUEUE_CHAINS		3
 
 /*
  * Where the next messages of a segment go.  The pages [fresh, extended) exist
@@ -194,6 +195,7 @@ typedef struct MapSlot
 	Oid			relid;
 	int32		queue_id;
 	bool		in_use;
+	bool		tail_only;		/* of an archive segment: covers no page */
 
 	pg_atomic_uint32 npages;	/* pages covered; those behind are "all set" */
 	pg_atomic_uint32 appends;	/* inserts ever made, see rotate.c */

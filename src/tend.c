@@ -37,6 +37,13 @@ static TimestampTz full_at = 0;
 static TimestampTz forget_at = 0;
 static TimestampTz sampled_at = 0;
 
+/* segment_def's names of the chains */
+static const char chain_letter[QUEUE_CHAINS] = {
+	[QUEUE_MAIN_CHAIN] = 'm',
+	[QUEUE_PARKING_CHAIN] = 'p',
+	[QUEUE_ARCHIVE_CHAIN] = 'a'
+};
+
 /* One step of tending a queue: a segment and what to do with it */
 typedef enum TendStep
 {
@@ -62,7 +69,7 @@ tend_segment(void *arg)
 	Queue	   *q = catalog_queue_by_id(work->queue_id);
 	QueueSegment *seg = NULL;
 
-	for (int i = 0; q != NULL && i < q->nsegments; i++)
+	for (int i = 0; q != NULL && i < q->ntables; i++)
 		if (q->segments[i].life == work->life)
 			seg = &q->segments[i];
 	if (seg == NULL)
@@ -73,9 +80,7 @@ tend_segment(void *arg)
 			work->done = rotate_adopt(q, seg);
 			break;
 		case TEND_OPEN:
-			work->done = admin_create_segment(q->id,
-											  seg->chain == QUEUE_MAIN_CHAIN ?
-											  'm' : 'p');
+			work->done = admin_create_segment(q->id, chain_letter[seg->chain]);
 			break;
 		case TEND_PARK:
 			work->done = rotate_park(q, seg) > 0;
@@ -109,7 +114,7 @@ next_segment(Queue *q, int32 life)
 {
 	QueueSegment *next = NULL;
 
-	for (int i = 0; i < q->nsegments; i++)
+	for (int i = 0; i < q->ntables; i++)
 	{
 		QueueSegment *seg = &q->segments[i];
 
@@ -146,13 +151,15 @@ find_work(void *arg)
 static void
 ensure_tails(void *arg)
 {
-	Queue	   *q = catalog_queue_by_id(*(int32 *) arg);
+	for (int chain = 0; chain < QUEUE_CHAINS; chain++)
+	{
+		Queue	   *q = catalog_queue_by_id(*(int32 *) arg);
 
-	if (q != NULL && catalog_tail(q, QUEUE_MAIN_CHAIN) == NULL)
-		admin_create_segment(q->id, 'm');
-	q = catalog_queue_by_id(*(int32 *) arg);
-	if (q != NULL && catalog_tail(q, QUEUE_PARKING_CHAIN) == NULL)
-		admin_create_segment(q->id, 'p');
+		if (chain == QUEUE_ARCHIVE_CHAIN && q != NULL && q->archive == 0)
+			continue;
+		if (q != NULL && catalog_tail(q, chain) == NULL)
+			admin_create_segment(q->id, chain_letter[chain]);
+	}
 }
 
 /* Fills the slots of a queue's segments, also when nobody used it yet */
