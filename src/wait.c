@@ -142,10 +142,12 @@ nap(Wait *w)
 /*
  * Gives up the snapshot of a top-level CALL for the time of the nap, so that
  * a waiting consumer does not hold back the cleaning of other tables.  Only
- * when it is the portal's own and nobody else's.
+ * when it is the portal's own and nobody else's.  Says whether the portal held
+ * one for its result as well: that of a DO block does not, and has no resource
+ * owner to hold one after a COMMIT in it.
  */
 static bool
-drop_snapshot(void)
+drop_snapshot(bool *held)
 {
 	if (ActivePortal == NULL || ActivePortal->portalSnapshot == NULL ||
 		!ActiveSnapshotSet() ||
@@ -153,7 +155,8 @@ drop_snapshot(void)
 		return false;
 	PopActiveSnapshot();
 	ActivePortal->portalSnapshot = NULL;
-	if (ActivePortal->holdSnapshot != NULL)
+	*held = ActivePortal->holdSnapshot != NULL;
+	if (*held)
 	{
 		UnregisterSnapshotFromOwner(ActivePortal->holdSnapshot,
 									ActivePortal->resowner);
@@ -165,11 +168,13 @@ drop_snapshot(void)
 
 /* The opposite: the portal's snapshot, a new one, protects the result */
 static void
-restore_snapshot(void)
+restore_snapshot(bool held)
 {
 	EnsurePortalSnapshotExists();
-	ActivePortal->holdSnapshot =
-		RegisterSnapshotOnOwner(GetActiveSnapshot(), ActivePortal->resowner);
+	if (held)
+		ActivePortal->holdSnapshot =
+			RegisterSnapshotOnOwner(GetActiveSnapshot(),
+									ActivePortal->resowner);
 }
 
 /* Sleeps until woken, without a snapshot where that is possible */
@@ -177,7 +182,8 @@ static void
 sleep_on_latch(Receive *receive, long ms)
 {
 	static uint32 event = 0;
-	bool		dropped = receive->drop_snapshot && drop_snapshot();
+	bool		held = false;
+	bool		dropped = receive->drop_snapshot && drop_snapshot(&held);
 
 	if (event == 0)
 		event = compat_wait_event("QueueReceive");
@@ -186,7 +192,7 @@ sleep_on_latch(Receive *receive, long ms)
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (dropped)
-		restore_snapshot();
+		restore_snapshot(held);
 }
 
 /* Raises 55000 when the queue does not hand out messages */

@@ -91,6 +91,34 @@ BEGIN
     RAISE NOTICE '% received', cardinality(messages);
 END $$;
 
+-- The transaction ends in the block: its portal has no resource owner any more.
+DO $$
+DECLARE
+    messages queue.message[];
+BEGIN
+    CALL queue.receive('rec', wait => '1 ms', messages => messages);
+    COMMIT;
+    CALL queue.receive('rec', wait => '1 ms', messages => messages);
+    ROLLBACK;
+    CALL queue.receive('rec', wait => '1 ms', messages => messages);
+    RAISE NOTICE '% received after COMMIT and ROLLBACK', cardinality(messages);
+END $$;
+
+-- The same in a procedure that a top-level CALL runs.
+CREATE PROCEDURE receive_twice(INOUT n int DEFAULT 0)
+LANGUAGE plpgsql AS $$
+DECLARE
+    messages queue.message[];
+BEGIN
+    CALL queue.receive('rec', wait => '1 ms', messages => messages);
+    n := cardinality(messages);
+    COMMIT;
+    CALL queue.receive('rec', wait => '1 ms', messages => messages);
+    n := n + cardinality(messages);
+END $$;
+CALL receive_twice();
+DROP PROCEDURE receive_twice;
+
 -- Waits; a delayed message ends the wait.
 SELECT queue.enqueue('rec', '"w"', delay => '50 ms') > 0 AS ok;
 CALL queue.receive('rec', wait => '20 s') \gset

@@ -382,7 +382,7 @@ for my $what (sort keys %damage)
 	my $list = '{' . join(',', @receipts) . '}';
 	for my $function (@functions)
 	{
-		next if $function->{trigger} || $function->{name} =~ /drop$/;
+		next if $function->{trigger} || $function->{name} =~ /drop"?$/;
 		my %given = map { $_ => good($function, $_, $queue) }
 		  0 .. $#{ $function->{types} };
 		for my $i (0 .. $#{ $function->{names} })

@@ -105,7 +105,7 @@ sub functions
 {
 	my ($db) = @_;
 	my $rows = $db->selectall_arrayref(q{
-		SELECT p.oid::regproc::text AS name, p.prokind AS kind,
+		SELECT 'queue.' || quote_ident(p.proname) AS name, p.prokind AS kind,
 			p.pronargs - p.pronargdefaults AS required,
 			p.prorettype = 'trigger'::regtype AS trigger,
 			ARRAY(SELECT p.proargnames[i]
