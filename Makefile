@@ -95,6 +95,13 @@ bench:
 	@test/bench/run.sh
 endif
 
+ifneq ($(wildcard test/fuzz/run.sh),)
+.PHONY: fuzz
+# SECONDS=60 SEED=1
+fuzz:
+	@SECONDS_TO_RUN=$(or $(SECONDS),60) SEED=$(SEED) test/fuzz/run.sh
+endif
+
 ifneq ($(wildcard test/torture/run.sh),)
 .PHONY: torture
 # SECONDS=60 SEED=1

@@ -1,5 +1,6 @@
 #!/bin/bash
-# make test: build, lint, regress, isolation, TAP, each in a private copy.
+# make test: build, lint, regress, isolation, fuzz, TAP, each in a private
+# copy.
 #
 #   ONLY="regress tap"   these stages only (the build always comes first)
 #   TESTS="ack nack"     these tests of the chosen stages only
@@ -13,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=cluster.sh
 . "$here/cluster.sh"
 
-stages=${ONLY:-clang lint regress isolation tap}
+stages=${ONLY:-clang lint regress isolation fuzz tap}
 wanted=${TESTS:-}
 # Leave a margin to the half hour that the whole run may take.
 deadline=$((SECONDS + ${TIME_LIMIT:-1700}))
@@ -175,6 +176,29 @@ stage_isolation() {
 	pg_regress isolation "$names" REGRESS= ISOLATION="$names"
 }
 
+# A minute of random calls, from a seed that is printed when they fail.
+stage_fuzz() {
+	local log=$work/fuzz.log
+	[ -z "$wanted" ] || return 0
+	[ ! -d "$work/main" ] || { cluster_stop main; rm -rf "$work/main"*; }
+	if ! cluster_create main 'fsync = off' 'queue.truncate_grace = 0' \
+		'queue.segment_size = 1MB' 'max_connections = 40' \
+		'deadlock_timeout = 100ms' "log_line_prefix = '%m [%p] %e '" ||
+		! cluster_start main
+	then
+		fail "fuzz: no server" "$work/main.log"
+	elif within "$(time_left 180)" "$log" env PGDATA="$work/main" \
+		/usr/bin/python3 "$work/src/test/fuzz/fuzz.py" \
+		--log "$work/main.log" --seconds "${FUZZ_SECONDS:-60}" \
+		${SEED:+--seed "$SEED"}
+	then
+		pass
+		grep '^fuzz:' "$log"
+	else
+		fail "fuzz" "$log"
+	fi
+}
+
 stage_tap() {
 	local name
 	for name in $(names test/t .pl); do
@@ -226,7 +250,7 @@ for name in $wanted; do
 		[ -e "$top/test/specs/$name.spec" ] || fail "no test called $name"
 done
 if stage build; then
-	for name in clang lint regress isolation tap; do
+	for name in clang lint regress isolation fuzz tap; do
 		! chosen "$name" || stage "$name"
 	done
 fi
