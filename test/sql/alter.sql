@@ -74,7 +74,7 @@ SELECT error_of($$SELECT queue.alter('alt', delay => '7 s', max_attempts => 0)$$
 SELECT error_of($$SELECT queue.alter('alt', visibility_timeout => '0')$$);
 SELECT error_of($$SELECT queue.alter('alt', retry_backoff => 'x')$$);
 SELECT error_of($$SELECT queue.alter('alt', kind => 'fifo')$$);
-SELECT error_of($$SELECT queue.alter('alt', ttl => '0')$$);
+SELECT error_of($$SELECT queue.alter('alt', ttl => '-1 s')$$);
 SELECT error_of($$SELECT queue.alter('alt', persistence => 'unlogged')$$);
 SELECT error_of($$SELECT queue.alter('alt', partitions => 2)$$);
 SELECT error_of($$SELECT queue.alter('alt', kind => 'work', partitions => 1)$$);
