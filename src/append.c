@@ -363,6 +363,32 @@ note_expiry(HeapTuple *tuples, int n)
 }
 
 /*
+ * Notes messages that were just written to a page, whose buffer lock is still
+ * held.  A segment may have got a slot meanwhile: who looks at the page for it
+ * looks after us, or must be told.
+ */
+static void
+note_page(AppendTarget *target, TxnPageKind kind, BlockNumber block,
+		  HeapTuple *tuples, int n, TimestampTz due)
+{
+	int64		least = PG_INT64_MAX;
+	int64		greatest = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		int64		id = message_head(tuples[i]->t_data)->id;
+
+		least = Min(least, id);
+		greatest = Max(greatest, id);
+	}
+	if (target->slot == NULL)
+		target->slot = map_slot_find(compat_rel_number(target->rel));
+	map_added_ids(target->slot, block, least, greatest);
+	txn_note_page(kind, target->q->shared, target->slot, block, n, due);
+	note_expiry(tuples, n);
+}
+
+/*
  * Appends n formed messages to a chain, in order, as part of the current
  * transaction.  due is the earliest visible_at among them, 0 when they can be
  * delivered at once.  Waits only for the extension lock and for a lock on the
@@ -406,11 +432,8 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 		inserted = page_insert(target.rel, buffer, tuples + done, n - done,
 							   xid, cid);
 		if (inserted > 0 && chain != QUEUE_ARCHIVE_CHAIN)
-		{
-			txn_note_page(kind, q->shared, target.slot,
-						  BufferGetBlockNumber(buffer), inserted, due);
-			note_expiry(tuples + done, inserted);
-		}
+			note_page(&target, kind, BufferGetBlockNumber(buffer),
+					  tuples + done, inserted, due);
 		UnlockReleaseBuffer(buffer);
 		done += inserted;
 	}

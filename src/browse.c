@@ -8,7 +8,8 @@
  * place.  Nothing is written, so that it works on a standby too.
  *
  * Where one state is asked for, a page is passed over when the map knows that
- * no message in it is there.  What the map cannot know, messages that this
+ * no message in it is there; where one id is asked for, when it does not lie
+ * between those of the page.  What the map cannot know, messages that this
  * transaction appended, is announced to it before.  During recovery there is
  * no map.
  *
@@ -233,6 +234,13 @@ browse_next(Browse *browse)
 				!next_segment(browse))
 				return NULL;
 			continue;
+		}
+		if (browse->by_id)
+		{
+			browse->block = map_next_with_id(browse->slot, browse->block,
+											 browse->id);
+			if (browse->block >= browse->nblocks)
+				continue;
 		}
 		block = browse->block++;
 		if (can_skip(browse, block))

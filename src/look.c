@@ -32,6 +32,7 @@ look_begin(PageLook *look, Relation rel, MapSlot *slot, Buffer buffer)
 		PageGetMaxOffsetNumber(look->page);
 	memset(&look->result, 0, sizeof(look->result));
 	look->result.due = QUEUE_NO_DUE;
+	look->result.id_least = PG_INT64_MAX;
 	map_look_begin(&look->map, slot, BufferGetBlockNumber(buffer));
 }
 
@@ -53,6 +54,14 @@ add_decider(MapResult *result, MessageDecider *decider)
 	result->ndeciders++;
 }
 
+/* The page holds a message with this id, live or not */
+static void
+add_id(MapResult *result, int64 id)
+{
+	result->id_least = Min(result->id_least, id);
+	result->id_greatest = Max(result->id_greatest, id);
+}
+
 /*
  * The next live message of the page; false at its end.  The caller says with
  * look_count() in which state he leaves it, unless he deletes it.
@@ -61,14 +70,17 @@ bool
 look_next(PageLook *look, HeapTuple tup)
 {
 	MessageDecider decider;
+	MessageStatus status;
 
 	while (look->offset < look->max_offset)
 	{
 		look->offset++;
 		if (!layout_item_is_message(look->page, look->offset))
 			continue;
-		switch (page_message_status(look->page, look->offset, look->rel,
-									look->buffer, tup, &decider))
+		status = page_message_status(look->page, look->offset, look->rel,
+									 look->buffer, tup, &decider);
+		add_id(&look->result, message_head(tup->t_data)->id);
+		switch (status)
 		{
 			case MESSAGE_LIVE:
 				look->expires_at = message_expires_at(tup->t_data);

@@ -45,6 +45,7 @@
 
 #include "compat.h"
 #include "debug.h"
+#include "idmap.h"
 #include "readymap.h"
 
 static inline MapChunk *
@@ -91,6 +92,7 @@ take_chunk(void)
 		pg_atomic_init_u32(&chunk->word[i], 0);
 		pg_atomic_init_u64(&chunk->page_due[i], QUEUE_NO_DUE);
 	}
+	idmap_init_chunk(chunk);
 	memset(chunk->facts, 0, sizeof(chunk->facts));
 	return index;
 }
@@ -151,6 +153,7 @@ enter_page(MapSlot *slot, BlockNumber block, bool cold)
 	if (old & MAP_COLD)
 		pg_atomic_fetch_sub_u32(&slot->cold, 1);
 	put_facts(slot, &chunk->facts[i], &nothing);
+	idmap_enter(chunk, i, !cold);
 	pg_atomic_write_u64(&chunk->page_due[i], cold ? 0 : QUEUE_NO_DUE);
 	pg_atomic_write_u32(&chunk->word[i],
 						((old & ~MAP_FLAGS) + MAP_VERSION_1) |
@@ -539,6 +542,18 @@ bump_summaries(MapSlot *slot, MapChunk *chunk)
 }
 
 /*
+ * Somebody bumped the page's word during the look: what he knows of may have
+ * been missed.
+ */
+static void
+look_overtaken(MapLook *look, TimestampTz old_due)
+{
+	map_lower_due(look->slot, look->block, old_due);
+	idmap_forget(chunk_of(look->slot, look->block),
+				 look->block % MAP_CHUNK_PAGES);
+}
+
+/*
  * Enters what a look found.  The caller holds the page's exclusive buffer
  * lock since before map_look_begin().
  */
@@ -558,6 +573,7 @@ map_looked(MapLook *look, const MapResult *result)
 		return;
 	chunk = chunk_of(slot, look->block);
 	put_facts(slot, &chunk->facts[i], &result->facts);
+	idmap_set(chunk, i, result->id_least, result->id_greatest);
 	old_due = (TimestampTz)
 		pg_atomic_exchange_u64(&chunk->page_due[i], (uint64) result->due);
 	if (result->due != QUEUE_NO_DUE)
@@ -571,7 +587,7 @@ map_looked(MapLook *look, const MapResult *result)
 		new = old | MAP_PENDING;
 		if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 		{
-			map_lower_due(slot, look->block, old_due);
+			look_overtaken(look, old_due);
 			return;
 		}
 		old = new;
@@ -590,7 +606,7 @@ map_looked(MapLook *look, const MapResult *result)
 		(undecided ? MAP_PENDING : 0);
 	if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 	{
-		map_lower_due(slot, look->block, old_due);
+		look_overtaken(look, old_due);
 		return;
 	}
 	if (look->word & MAP_COLD)
@@ -658,6 +674,39 @@ map_page_has_messages(MapSlot *slot, BlockNumber block)
 	facts = &chunk->facts[i];
 	return (pg_atomic_read_u32(&chunk->word[i]) & MAP_FLAGS) != 0 ||
 		facts->ready + facts->delayed + facts->leased + facts->dead > 0;
+}
+
+/*
+ * Messages with ids in this range were added to the page, whose exclusive
+ * buffer lock the caller holds.
+ */
+void
+map_added_ids(MapSlot *slot, BlockNumber block, int64 least, int64 greatest)
+{
+	if (covers(slot, block))
+		idmap_widen(chunk_of(slot, block), block % MAP_CHUNK_PAGES, least,
+					greatest);
+}
+
+/*
+ * The first page at or behind this one that may hold a message with this id.
+ */
+BlockNumber
+map_next_with_id(MapSlot *slot, BlockNumber block, int64 id)
+{
+	while (covers(slot, block))
+	{
+		MapChunk   *chunk = chunk_of(slot, block);
+		int			i = block % MAP_CHUNK_PAGES;
+
+		if (i == 0 && !idmap_chunk_may_hold(chunk, id))
+			block += MAP_CHUNK_PAGES;
+		else if (idmap_page_may_hold(chunk, i, id))
+			break;
+		else
+			block++;
+	}
+	return block;
 }
 
 /*
@@ -753,6 +802,7 @@ release_pending(MapSlot *slot)
 		if ((pg_atomic_read_u32(word) & MAP_PENDING) == 0)
 			continue;
 		pg_atomic_fetch_and_u32(word, ~MAP_PENDING);
+		idmap_forget(chunk, block % MAP_CHUNK_PAGES);
 		map_bump(slot, block, true, QUEUE_NO_DUE);
 		turned++;
 	}

@@ -36,6 +36,8 @@ typedef struct MapResult
 {
 	MapFacts	facts;
 	TimestampTz due;			/* earliest deadline, QUEUE_NO_DUE = none */
+	int64		id_least;		/* of all messages on the page, dead or not */
+	int64		id_greatest;
 	bool		keep_ready;		/* something claimable is left */
 	int			ndeciders;		/* transactions that decide about others */
 	bool		more_deciders;
@@ -93,6 +95,10 @@ extern void map_bump(MapSlot *slot, BlockNumber block, bool ready,
 					 TimestampTz due);
 extern bool map_page_is_cold(MapSlot *slot, BlockNumber block);
 extern bool map_page_has_messages(MapSlot *slot, BlockNumber block);
+extern void map_added_ids(MapSlot *slot, BlockNumber block, int64 least,
+						  int64 greatest);
+extern BlockNumber map_next_with_id(MapSlot *slot, BlockNumber block,
+									int64 id);
 extern void map_lower_due(MapSlot *slot, BlockNumber block, TimestampTz due);
 extern void map_count_dead(MapSlot *slot, BlockNumber block, int n,
 						   bool droppable);

@@ -183,8 +183,13 @@ typedef struct MapChunk
 	pg_atomic_uint64 bumps;		/* pages turned ready, ever */
 	pg_atomic_uint64 cleared;	/* value of bumps at which none was ready */
 	pg_atomic_uint64 due;		/* least of the pages' */
+	pg_atomic_uint64 id_base;	/* of ids[], see idmap.c; 0 = not set yet */
+	pg_atomic_uint64 id_least;	/* of all messages ever entered */
+	pg_atomic_uint64 id_greatest;
+	pg_atomic_uint32 ids_unknown;	/* pages of which the ids are not known */
 	pg_atomic_uint32 word[MAP_CHUNK_PAGES];
 	pg_atomic_uint64 page_due[MAP_CHUNK_PAGES];
+	pg_atomic_uint32 ids[MAP_CHUNK_PAGES];
 	MapFacts	facts[MAP_CHUNK_PAGES];
 } MapChunk;
 

@@ -485,6 +485,9 @@ sub check_load
 	cmp_ok(scalar keys %sent, '>', 100, "$what: something was sent");
 	cmp_ok(scalar keys %done, '>', 100, "$what: something was done");
 
+	is(value($db, "SELECT count(*) FROM queue.$queue m WHERE NOT EXISTS
+		(SELECT FROM queue.get('$queue', m.id))"), 0,
+		"$what: get() finds every message that is there");
 	$drained{$_}++ for drain($db, $queue);
 	my @lost = grep { !$done{$_} && !$drained{$_} } keys %sent;
 	is("@lost[0 .. ($#lost > 9 ? 9 : $#lost)]", '', "$what: nothing is lost");
