@@ -56,7 +56,8 @@ CREATE TABLE queue.queue_def (
     enqueue_paused boolean NOT NULL DEFAULT false,
     dequeue_paused boolean NOT NULL DEFAULT false,
     next_life int NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    priorities boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE queue.queue_def IS
     'one row for each queue; see the view queue.queues';
@@ -66,6 +67,9 @@ COMMENT ON COLUMN queue.queue_def.ids IS
     'sequence that reserves message ids, 4096 at a time';
 COMMENT ON COLUMN queue.queue_def.next_life IS
     'life number of the next segment; never goes back';
+COMMENT ON COLUMN queue.queue_def.priorities IS
+    'the queue has had messages with a priority: noted by the worker, so that '
+    'after a start they are looked for first';
 
 CREATE TABLE queue.segment_def (
     queue_id int NOT NULL,
@@ -332,7 +336,7 @@ COMMENT ON FUNCTION queue.revoke_access IS
 --   body, payload  what to deliver; both may be given, or none
 --   headers        a JSON object, which peek can filter by
 --   key            any text; delivered, not interpreted by this version
---   priority       0; 1 to 9 are refused with 0A000 until they work
+--   priority       0 to 9, higher first (else 22023)
 --   delay          from now until it can be claimed; NULL = the queue's
 --   deliver_at     the same as an instant; not together with delay
 --   ttl, dedup_id  refused with 0A000 until they work

@@ -492,6 +492,7 @@ insert_queue(const char *name, int32 id, Oid parent, Oid ids,
 	rows_set(&rows, Anum_queue_def_next_life, Int32GetDatum(3));
 	rows_set(&rows, Anum_queue_def_created_at,
 			 TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+	rows_set(&rows, Anum_queue_def_priorities, BoolGetDatum(false));
 	rows_insert(&rows);
 	rows_close(&rows);
 }

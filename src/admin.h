@@ -14,5 +14,6 @@ extern void admin_check_manage(Oid relid, const char *name,
 /* admin_tables.c */
 extern bool admin_create_segment(int32 queue_id, char chain);
 extern bool admin_adopt_segment(int32 queue_id, int32 life);
+extern bool admin_note_priorities(int32 queue_id);
 
 #endif							/* QUEUE_ADMIN_H */

@@ -163,6 +163,36 @@ admin_adopt_segment(int32 queue_id, int32 life)
 	return done;
 }
 
+/*
+ * Notes that the queue has had messages with a priority, so that after the
+ * next start claims look for them first.  Returns false when it is to be
+ * called again later.
+ */
+bool
+admin_note_priorities(int32 queue_id)
+{
+	AdminContext ctx;
+	CatalogRows rows;
+	Oid			parent;
+	bool		locked;
+
+	admin_enter(&ctx, true);
+	locked = lock_parent(queue_id, &parent);
+	if (locked)
+	{
+		rows_open(&rows, "queue_def", queue_id);
+		if (rows_next(&rows))
+		{
+			rows_set(&rows, Anum_queue_def_priorities, BoolGetDatum(true));
+			rows_update(&rows);
+		}
+		rows_close(&rows);
+		CacheInvalidateRelcacheByRelid(parent);
+	}
+	admin_leave(&ctx);
+	return locked;
+}
+
 /* Does plain SQL meet the triggers that refuse it? */
 static bool
 is_guarded(Oid relid)

@@ -373,18 +373,21 @@ note_page(AppendTarget *target, TxnPageKind kind, BlockNumber block,
 {
 	int64		least = PG_INT64_MAX;
 	int64		greatest = 0;
+	int			lane = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		int64		id = message_head(tuples[i]->t_data)->id;
+		MessageHead *head = message_head(tuples[i]->t_data);
 
-		least = Min(least, id);
-		greatest = Max(greatest, id);
+		least = Min(least, head->id);
+		greatest = Max(greatest, head->id);
+		lane = Max(lane, map_lane(head->priority));
 	}
 	if (target->slot == NULL)
 		target->slot = map_slot_find(compat_rel_number(target->rel));
 	map_added_ids(target->slot, block, least, greatest);
-	txn_note_page(kind, target->q->shared, target->slot, block, n, due);
+	map_use_lane(target->slot, lane);
+	txn_note_page(kind, target->q->shared, target->slot, block, n, lane, due);
 	note_expiry(tuples, n);
 }
 

@@ -220,6 +220,7 @@ read_properties(Queue *q, HeapTuple tup, TupleDesc desc)
 	q->archive = get_interval(tup, desc, Anum_queue_def_archive);
 	q->enqueue_paused = get_bool(tup, desc, Anum_queue_def_enqueue_paused);
 	q->dequeue_paused = get_bool(tup, desc, Anum_queue_def_dequeue_paused);
+	q->priorities = get_bool(tup, desc, Anum_queue_def_priorities);
 }
 
 /* Reads the row of queue_def with this key; false = there is none */
@@ -675,8 +676,13 @@ catalog_open_segment(Queue *q, QueueSegment *seg, bool wait)
 		seg->checked = true;
 	}
 	if (seg->slot == NULL || !map_slot_valid(seg->slot, seg->relnumber))
+	{
 		seg->slot = seg->chain == QUEUE_ARCHIVE_CHAIN ?
 			map_tail_slot(rel, q->id) : map_slot(rel, q->id, true);
+		/* cold pages may be of any lane */
+		if (q->priorities)
+			map_use_lane(seg->slot, MAP_TOP_LANE);
+	}
 	return rel;
 }
 

@@ -40,7 +40,8 @@
 #define Anum_queue_def_dequeue_paused		29
 #define Anum_queue_def_next_life			30
 #define Anum_queue_def_created_at			31
-#define Natts_queue_def						31
+#define Anum_queue_def_priorities			32
+#define Natts_queue_def						32
 
 #define Anum_segment_def_queue_id			1
 #define Anum_segment_def_life				2
@@ -111,6 +112,7 @@ typedef struct Queue
 	int64		archive;
 	bool		enqueue_paused;
 	bool		dequeue_paused;
+	bool		priorities;		/* had messages with one: a hint */
 
 	/*
 	 * By life; parking segments before main ones.  Behind those that hold

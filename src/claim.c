@@ -8,10 +8,12 @@
  * UPDATE SKIP LOCKED gives to a table, plus the lease.  A message that has
  * died is declared dead when it is met, since the worker may be down.
  *
- * A walk goes over the pages that the ready map names, oldest segment first.
- * A page that somebody else is writing to is passed over; before the walk says
- * "empty" such pages are waited for, so that a call never returns fewer than
- * it was asked for while more can be claimed.
+ * A walk goes over the pages that the ready map names for one lane, oldest
+ * segment first, and takes what is of that lane or a higher one.  The highest
+ * lane in use comes first.  A page that somebody else is writing to is passed
+ * over; before the walk says "empty" such pages are waited for, so that a call
+ * never returns fewer than it was asked for while more can be claimed, nor
+ * anything of a lower lane.
  *
  * A lease is written in place and takes effect at once, whatever becomes of
  * the transaction.  A pop is a delete in the transaction.
@@ -30,6 +32,7 @@
 #include "access/xlog.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "replication/syncrep.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -42,6 +45,7 @@
 #include "duration.h"
 #include "guc.h"
 #include "look.h"
+#include "mapwalk.h"
 #include "page.h"
 #include "readymap.h"
 #include "txn.h"
@@ -53,12 +57,14 @@ typedef struct ClaimRun
 	Snapshot	snapshot;
 	TimestampTz now;
 	TimestampTz visible_at;		/* of the leases taken */
+	int			lane;			/* nothing below is taken in this walk */
 	int64		taken;
 	int			busy;			/* pages passed over since they were locked */
 	XLogRecPtr	lsn;			/* of the last write */
 	MemoryContext context;		/* of one page's tuples */
 	Buffer		vmbuffer;		/* visibility map page, for pops */
 	int			cold_budget;	/* pages never looked at that we look at */
+	bool		cold_left;		/* there were more */
 	ArchiveBatch *archive;		/* NULL: what is popped is not kept */
 } ClaimRun;
 
@@ -72,6 +78,7 @@ typedef struct ClaimRun
 typedef struct PageTake
 {
 	int			n;
+	int			lane;			/* the highest of theirs */
 	OffsetNumber offset[RECEIPT_MAX_OFFSET];
 	bool		expired[RECEIPT_MAX_OFFSET];	/* takes over such a lease */
 	HeapTuple	tuple[RECEIPT_MAX_OFFSET];
@@ -162,6 +169,8 @@ wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
 {
 	if (head->visible_at > run->now)
 		return false;
+	if (map_lane(head->priority) < run->lane)
+		return false;
 	if (run->taken + ntaken >= run->claim->max)
 		return false;
 	if (look->offset > RECEIPT_MAX_OFFSET)
@@ -196,6 +205,7 @@ pick(ClaimRun *run, PageLook *look, PageTake *take)
 	HeapTupleData tup;
 
 	take->n = take->ndead = 0;
+	take->lane = 0;
 	while (look_next(look, &tup))
 	{
 		MessageHead *head = message_head(tup.t_data);
@@ -228,6 +238,7 @@ pick(ClaimRun *run, PageLook *look, PageTake *take)
 			copy->holder = MyProcPid;
 			look_count(look, copy, tup.t_len, run->now);
 		}
+		take->lane = Max(take->lane, map_lane(head->priority));
 		take->offset[take->n] = look->offset;
 		take->expired[take->n] = expired;
 		take->tuple[take->n++] = tuple;
@@ -307,7 +318,8 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 						 GetCurrentTransactionId(), GetCurrentCommandId(true),
 						 run->vmbuffer))
 			return false;
-		txn_note_page(TXN_POPPED, qs, seg->slot, block, take->n, 0);
+		txn_note_page(TXN_POPPED, qs, seg->slot, block, take->n, take->lane,
+					  0);
 	}
 	else
 		write_leases(run, look, take);
@@ -436,19 +448,23 @@ claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 		shmem_want_full_pass();
 		return true;
 	}
-	if (slot != NULL && !map_maybe_ready(slot, due_before))
+	if (slot != NULL && !map_maybe_ready(slot, run->lane, due_before))
 		return true;
 	rel = catalog_open_segment(q, seg, false);
 	if (rel == NULL)
 		return q->valid;
 
-	map_walk_begin(&walk, seg->slot, rel, MAP_WALK_READY, due_before);
+	map_walk_begin(&walk, seg->slot, rel, MAP_WALK_READY, run->lane,
+				   due_before);
 	while (run->taken < run->claim->max &&
 		   (block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (map_page_is_cold(seg->slot, block) && run->cold_budget-- <= 0)
+		{
+			run->cold_left = true;
 			break;
+		}
 		claim_page(run, rel, seg, block, wait);
 	}
 	if (BufferIsValid(run->vmbuffer))
@@ -458,6 +474,28 @@ claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 	}
 	relation_close(rel, run->taken > before ? NoLock : RowExclusiveLock);
 	return true;
+}
+
+/*
+ * The highest lane below this one on which any segment may have messages, or
+ * -1.  What is in a segment without a slot is not known.
+ */
+static int
+next_lane(Queue *q, int below)
+{
+	uint32		lanes = 1;
+
+	for (int i = 0; i < q->nsegments; i++)
+	{
+		MapSlot    *slot = catalog_slot(q, &q->segments[i]);
+
+		if (slot != NULL)
+			lanes |= pg_atomic_read_u32(&slot->lanes);
+		else if (q->priorities && q->segments[i].state != SEGMENT_FREE)
+			lanes |= MAP_ALL_LANES;
+	}
+	lanes &= (1U << below) - 1;
+	return lanes == 0 ? -1 : pg_leftmost_one_pos32(lanes);
 }
 
 /* Takes from one segment after the other until there are enough */
@@ -473,6 +511,27 @@ walk_segments(ClaimRun *run, bool wait)
 			run->claim->q = catalog_queue_reload(run->claim->q);
 			i = -1;
 		}
+	}
+}
+
+/*
+ * Takes from one lane after the other.  What is on pages that were not looked
+ * at may be of a higher lane than all that is known.
+ */
+static void
+walk_lanes(ClaimRun *run)
+{
+	int			lane = MAP_LANES;
+
+	while (run->taken < run->claim->max && lane > 0 && !run->cold_left &&
+		   (lane = next_lane(run->claim->q, lane)) >= 0)
+	{
+		run->lane = lane;
+		run->busy = 0;
+		walk_segments(run, false);
+		QUEUE_DEBUG_POINT("first_pass");
+		if (run->taken < run->claim->max && run->busy > 0)
+			walk_segments(run, true);
 	}
 }
 
@@ -508,10 +567,7 @@ claim_messages(Claim *claim)
 		run.archive = archive_begin(claim->q, run.now);
 
 	txn_show_own_appends(claim->q->shared);
-	walk_segments(&run, false);
-	QUEUE_DEBUG_POINT("first_pass");
-	if (run.taken < claim->max && run.busy > 0)
-		walk_segments(&run, true);
+	walk_lanes(&run);
 
 	MemoryContextDelete(run.context);
 	if (run.archive != NULL)
@@ -535,7 +591,7 @@ claim_something_newer(Queue *q)
 	{
 		MapSlot    *slot = catalog_slot(q, &q->segments[i]);
 
-		if (slot != NULL && map_maybe_ready(slot, 0))
+		if (slot != NULL && map_maybe_ready(slot, 0, 0))
 			return true;
 	}
 	return false;

@@ -36,6 +36,7 @@ typedef struct SendOptions
 	TimestampTz visible_at;
 	TimestampTz expires_at;		/* QUEUE_NO_EXPIRY = never */
 	int			chain;
+	int			priority;
 } SendOptions;
 
 /* The row type of a segment, made once a session */
@@ -69,6 +70,7 @@ form_message(SendOptions *options, int64 id, MessageParts *parts)
 #define SET(attno, value) values[(attno) - 1] = (value)
 	SET(Anum_msg_id, Int64GetDatum(id));
 	SET(Anum_msg_visible_at, TimestampTzGetDatum(options->visible_at));
+	SET(Anum_msg_priority, Int16GetDatum(options->priority));
 	SET(Anum_msg_enqueued_at, TimestampTzGetDatum(options->now));
 	SET(Anum_msg_expires_at, TimestampTzGetDatum(options->expires_at));
 	SET(Anum_msg_key, parts->key.value);
@@ -152,9 +154,9 @@ refuse_argument(FunctionCallInfo fcinfo, int argno, const char *name)
 				 errmsg("\"%s\" is not supported yet", name)));
 }
 
-/* Refuses what is no priority, and those not supported yet */
-static void
-check_priority(FunctionCallInfo fcinfo, int argno)
+/* The argument priority: 0 unless given */
+static int
+read_priority(FunctionCallInfo fcinfo, int argno)
 {
 	int			priority = PG_ARGISNULL(argno) ? 0 : PG_GETARG_INT32(argno);
 
@@ -163,10 +165,7 @@ check_priority(FunctionCallInfo fcinfo, int argno)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("priority %d is out of range", priority),
 				 errdetail("It must be between 0 and 9.")));
-	if (priority != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"priority\" is not supported yet")));
+	return priority;
 }
 
 /* What is delayed for long stays out of the way of the others */
@@ -221,7 +220,6 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 	q = catalog_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), "queue");
 	catalog_check_access(q, ACL_INSERT, what);
 	send_check_paused(q);
-	check_priority(fcinfo, argno);
 	refuse_argument(fcinfo, argno + 4, "dedup_id");
 	if (!PG_ARGISNULL(argno + 1) && !PG_ARGISNULL(argno + 2))
 		ereport(ERROR,
@@ -229,6 +227,7 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 				 errmsg("\"delay\" and \"deliver_at\" exclude each other")));
 
 	options->q = q;
+	options->priority = read_priority(fcinfo, argno);
 	options->now = GetCurrentTimestamp();
 	delay = PG_ARGISNULL(argno + 1) ? q->delay :
 		interval_microseconds(PG_GETARG_INTERVAL_P(argno + 1));

@@ -87,6 +87,9 @@ look_next(PageLook *look, HeapTuple tup)
 				return true;
 			case MESSAGE_UNDECIDED:
 				add_decider(&look->result, &decider);
+				look->result.undecided_lane =
+					Max(look->result.undecided_lane,
+						map_lane(message_head(tup->t_data)->priority));
 				break;
 			case MESSAGE_GONE:
 				break;
@@ -141,6 +144,7 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 	{
 		result->facts.ready++;
 		result->keep_ready = true;
+		result->lane = Max(result->lane, map_lane(head->priority));
 	}
 	else
 	{

@@ -21,12 +21,19 @@
  *	   message on it.  It is raised only by a look, under the buffer lock;
  *	   anybody may lower it.  A look whose swap fails puts back the deadline
  *	   that it replaced, which somebody may have lowered during the look.
- *	5. A summary is the number of bumps below it; "clear" is the number that
- *	   somebody read before he walked over all that lies below it and found
- *	   nothing.  It is compared, so no bump can be lost.
+ *	5. A summary is, for each lane, the number of bumps below it on that lane
+ *	   or a higher one; "clear" is the number that somebody read before he
+ *	   walked over all that lies below it and found nothing.  It is compared,
+ *	   so no bump can be lost.
  *	6. A slot belongs to (database, relfilenumber).  Pages behind its page
  *	   count, or a segment without a slot, count as ready and due.  The slot
  *	   of an archive segment covers no page: nothing in it is ever claimed.
+ *	7. A ready page's lane is that of the highest claimable message on it, or
+ *	   a higher one.  Too high costs a look, too low would be a priority
+ *	   inversion, and no message is lost by either: a walk on lane 0 sees all
+ *	   ready pages, and its summary counts every bump.  The other lanes count
+ *	   only once they are in the slot's mask.  A page that is pending and not
+ *	   ready keeps the lane of what is undecided.
  *
  * Locks: queue_shmem->lock to assign slots and chunks; nothing else.  The
  * functions marked "callback" only use atomics.  Facts and deadlines are
@@ -38,6 +45,7 @@
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "utils/rel.h"
@@ -48,17 +56,9 @@
 #include "idmap.h"
 #include "readymap.h"
 
-static inline MapChunk *
-chunk_of(MapSlot *slot, BlockNumber block)
-{
-	return &queue_shmem->chunks[slot->chunk[block / MAP_CHUNK_PAGES]];
-}
-
-static inline bool
-covers(MapSlot *slot, BlockNumber block)
-{
-	return slot != NULL && block < pg_atomic_read_u32(&slot->npages);
-}
+/* The flags of a page that nobody has looked at, and its lane: any */
+#define COLD_WORD \
+	(MAP_READY | MAP_COLD | MAP_STALE | MAP_TOP_LANE << MAP_LANE_SHIFT)
 
 /* Lowers a deadline that several processes may lower at once */
 static void
@@ -84,9 +84,8 @@ take_chunk(void)
 	queue_shmem->free_chunk = chunk->next_free;
 
 	pg_atomic_init_u32(&chunk->stale, 0);
-	pg_atomic_init_u64(&chunk->bumps, 0);
-	pg_atomic_init_u64(&chunk->cleared, 0);
 	pg_atomic_init_u64(&chunk->due, QUEUE_NO_DUE);
+	shmem_init_lanes(chunk->lane);
 	for (int i = 0; i < MAP_CHUNK_PAGES; i++)
 	{
 		pg_atomic_init_u32(&chunk->word[i], 0);
@@ -135,6 +134,26 @@ put_facts(MapSlot *slot, MapFacts *old, const MapFacts *new)
 }
 
 /*
+ * Counts a page as bumped in the summaries of its lane and those below.
+ * Lanes that nobody uses are left out, so that this is one step as a rule.
+ */
+static void
+bump_summaries(MapSlot *slot, MapChunk *chunk, int lane)
+{
+	uint32		lanes = pg_atomic_read_u32(&slot->lanes) &
+		(MAP_ALL_LANES >> (MAP_TOP_LANE - lane));
+
+	while (lanes != 0)
+	{
+		int			i = pg_rightmost_one_pos32(lanes);
+
+		lanes &= lanes - 1;
+		pg_atomic_fetch_add_u64(&chunk->lane[i].bumps, 1);
+		pg_atomic_fetch_add_u64(&slot->lane[i].bumps, 1);
+	}
+}
+
+/*
  * Enters one page behind those covered.  A cold page was there before the
  * slot and must be looked at; the others are new and empty.  Lock held.
  */
@@ -148,7 +167,7 @@ enter_page(MapSlot *slot, BlockNumber block, bool cold)
 
 	if (!ensure_chunk(slot, block))
 		return false;
-	chunk = chunk_of(slot, block);
+	chunk = map_chunk(slot, block);
 	old = pg_atomic_read_u32(&chunk->word[i]);
 	if (old & MAP_COLD)
 		pg_atomic_fetch_sub_u32(&slot->cold, 1);
@@ -156,8 +175,8 @@ enter_page(MapSlot *slot, BlockNumber block, bool cold)
 	idmap_enter(chunk, i, !cold);
 	pg_atomic_write_u64(&chunk->page_due[i], cold ? 0 : QUEUE_NO_DUE);
 	pg_atomic_write_u32(&chunk->word[i],
-						((old & ~MAP_FLAGS) + MAP_VERSION_1) |
-						(cold ? MAP_READY | MAP_COLD | MAP_STALE : 0));
+						((old & ~(MAP_FLAGS | MAP_LANE_MASK)) +
+						 MAP_VERSION_1) | (cold ? COLD_WORD : 0));
 	if (cold)
 	{
 		pg_atomic_fetch_add_u32(&slot->cold, 1);
@@ -165,8 +184,7 @@ enter_page(MapSlot *slot, BlockNumber block, bool cold)
 		pg_atomic_write_u32(&slot->stale, 1);
 		lower(&chunk->due, 0);
 		lower(&slot->due, 0);
-		pg_atomic_fetch_add_u64(&chunk->bumps, 1);
-		pg_atomic_fetch_add_u64(&slot->bumps, 1);
+		bump_summaries(slot, chunk, MAP_TOP_LANE);
 	}
 	return true;
 }
@@ -219,9 +237,9 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key, bool tail_only)
 	pg_atomic_write_u32(&slot->npages, 0);
 	pg_atomic_write_u32(&slot->stale, 0);
 	pg_atomic_write_u32(&slot->cold, 0);
-	pg_atomic_write_u64(&slot->bumps, 0);
-	pg_atomic_write_u64(&slot->cleared, 0);
+	pg_atomic_write_u32(&slot->lanes, 1);
 	pg_atomic_write_u64(&slot->due, QUEUE_NO_DUE);
+	shmem_init_lanes(slot->lane);
 	pg_atomic_write_u64(&slot->ready, 0);
 	pg_atomic_write_u64(&slot->delayed, 0);
 	pg_atomic_write_u64(&slot->leased, 0);
@@ -369,125 +387,16 @@ map_extended(MapSlot *slot, BlockNumber first, BlockNumber count)
 }
 
 /*
- * False only if no page of the segment has anything to claim, or a deadline
- * before the given time.  Pages behind the slot are the caller's business.
+ * False only if no page of the segment has anything to claim on the lane or
+ * a higher one, or a deadline before the given time.  Pages behind the slot
+ * are the caller's business.
  */
 bool
-map_maybe_ready(MapSlot *slot, TimestampTz due_before)
+map_maybe_ready(MapSlot *slot, int lane, TimestampTz due_before)
 {
-	return pg_atomic_read_u64(&slot->bumps) !=
-		pg_atomic_read_u64(&slot->cleared) ||
+	return pg_atomic_read_u64(&slot->lane[lane].bumps) !=
+		pg_atomic_read_u64(&slot->lane[lane].cleared) ||
 		(TimestampTz) pg_atomic_read_u64(&slot->due) < due_before;
-}
-
-/*
- * Starts a walk over the pages of a segment that are ready or stale, as
- * wanted, or have a deadline before due_before.
- */
-void
-map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
-			   int which, TimestampTz due_before)
-{
-	walk->slot = slot;
-	walk->rel = rel;
-	walk->next = 0;
-	walk->which = which;
-	walk->due_before = due_before;
-	walk->slot_clear = slot != NULL && (which & MAP_WALK_READY);
-	walk->chunk_clear = false;
-	walk->slot_bumps = slot ? pg_atomic_read_u64(&slot->bumps) : 0;
-	walk->chunk_bumps = 0;
-	if (slot != NULL && (which & MAP_WALK_STALE))
-		pg_atomic_exchange_u32(&slot->stale, 0);
-	pg_memory_barrier();
-
-	/* only now: a page added before the count of bumps was read is walked */
-	walk->npages = RelationGetNumberOfBlocks(rel);
-}
-
-/*
- * Ends a walk where it stands: what is stale behind it stays so, be it pages
- * that it did not come to or pages added since it began.
- */
-void
-map_walk_stop(MapWalk *walk)
-{
-	if (walk->slot == NULL || (walk->which & MAP_WALK_STALE) == 0 ||
-		!covers(walk->slot, walk->next))
-		return;
-	pg_atomic_write_u32(&chunk_of(walk->slot, walk->next)->stale, 1);
-	pg_memory_barrier();
-	pg_atomic_write_u32(&walk->slot->stale, 1);
-}
-
-/* Enters a chunk; false = nothing to look at in it */
-static bool
-walk_enter_chunk(MapWalk *walk, MapChunk *chunk)
-{
-	bool		stale = false;
-
-	walk->chunk_bumps = pg_atomic_read_u64(&chunk->bumps);
-	if (walk->which & MAP_WALK_STALE)
-		stale = pg_atomic_exchange_u32(&chunk->stale, 0) != 0;
-	pg_read_barrier();
-	walk->chunk_clear = (walk->which & MAP_WALK_READY) != 0;
-	return stale ||
-		(walk->chunk_clear &&
-		 walk->chunk_bumps != pg_atomic_read_u64(&chunk->cleared)) ||
-		(TimestampTz) pg_atomic_read_u64(&chunk->due) < walk->due_before;
-}
-
-/*
- * The next page to look at, or InvalidBlockNumber.  Notes on the way which
- * chunks, and at the end whether the whole slot, have nothing ready.
- */
-BlockNumber
-map_walk_next(MapWalk *walk)
-{
-	while (walk->next < walk->npages)
-	{
-		BlockNumber block = walk->next;
-		int			i = block % MAP_CHUNK_PAGES;
-		MapChunk   *chunk;
-		uint32		word;
-
-		if (!covers(walk->slot, block))
-		{
-			walk->slot_clear = false;
-			walk->next++;
-			return block;
-		}
-
-		chunk = chunk_of(walk->slot, block);
-		if (i == 0 && !walk_enter_chunk(walk, chunk))
-		{
-			walk->next += MAP_CHUNK_PAGES;
-			continue;
-		}
-
-		word = pg_atomic_read_u32(&chunk->word[i]);
-		if (word & MAP_READY)
-			walk->chunk_clear = walk->slot_clear = false;
-		walk->next++;
-		if (walk->chunk_clear && i == MAP_CHUNK_PAGES - 1)
-			pg_atomic_write_u64(&chunk->cleared, walk->chunk_bumps);
-
-		if (((walk->which & MAP_WALK_READY) && (word & MAP_READY)) ||
-			((walk->which & MAP_WALK_STALE) && (word & MAP_STALE)) ||
-			(TimestampTz) pg_atomic_read_u64(&chunk->page_due[i]) <
-			walk->due_before)
-			return block;
-	}
-	if (walk->slot_clear)
-	{
-		pg_atomic_write_u64(&walk->slot->cleared, walk->slot_bumps);
-		walk->slot_clear = false;
-	}
-	/* unless the file was cut, pages may have been added behind the walk */
-	if ((walk->which & MAP_WALK_STALE) &&
-		RelationGetNumberOfBlocks(walk->rel) > walk->npages)
-		map_walk_stop(walk);
-	return InvalidBlockNumber;
 }
 
 /*
@@ -498,10 +407,10 @@ map_look_begin(MapLook *look, MapSlot *slot, BlockNumber block)
 {
 	look->slot = slot;
 	look->block = block;
-	look->covered = covers(slot, block);
+	look->covered = map_covers(slot, block);
 	if (look->covered)
 	{
-		look->word = pg_atomic_read_u32(&chunk_of(slot, block)->
+		look->word = pg_atomic_read_u32(&map_chunk(slot, block)->
 										word[block % MAP_CHUNK_PAGES]);
 		/* the word must be older than what we see on the page */
 		pg_memory_barrier();
@@ -533,12 +442,24 @@ note_decider(MapSlot *slot, TransactionId xid, bool is_multi)
 	SpinLockRelease(&slot->deciders_mutex);
 }
 
-/* Counts a page as bumped in the summaries */
-static void
-bump_summaries(MapSlot *slot, MapChunk *chunk)
+/*
+ * Messages on this lane are about to enter the segment, or were found in it:
+ * from now on claims walk over it separately.  Pages may be ready on the lane
+ * already, so the first walk goes over all of them.  slot may be NULL.
+ */
+void
+map_use_lane(MapSlot *slot, int lane)
 {
-	pg_atomic_fetch_add_u64(&chunk->bumps, 1);
-	pg_atomic_fetch_add_u64(&slot->bumps, 1);
+	int			nchunks;
+
+	if (slot == NULL || (pg_atomic_read_u32(&slot->lanes) >> lane & 1) != 0)
+		return;
+	nchunks = slot->nchunks;
+	for (int c = 0; c < nchunks; c++)
+		pg_atomic_fetch_add_u64(&queue_shmem->chunks[slot->chunk[c]].
+								lane[lane].bumps, 1);
+	pg_atomic_fetch_add_u64(&slot->lane[lane].bumps, 1);
+	pg_atomic_fetch_or_u32(&slot->lanes, 1U << lane);
 }
 
 /*
@@ -549,7 +470,7 @@ static void
 look_overtaken(MapLook *look, TimestampTz old_due)
 {
 	map_lower_due(look->slot, look->block, old_due);
-	idmap_forget(chunk_of(look->slot, look->block),
+	idmap_forget(map_chunk(look->slot, look->block),
 				 look->block % MAP_CHUNK_PAGES);
 }
 
@@ -567,11 +488,14 @@ map_looked(MapLook *look, const MapResult *result)
 	uint32		new;
 	TimestampTz old_due;
 	bool		undecided = result->ndeciders > 0 || result->more_deciders;
+	int			lane = result->keep_ready ? result->lane :
+		result->undecided_lane;
 
 	QUEUE_DEBUG_POINT("looked");
 	if (!look->covered)
 		return;
-	chunk = chunk_of(slot, look->block);
+	map_use_lane(slot, lane);
+	chunk = map_chunk(slot, look->block);
 	put_facts(slot, &chunk->facts[i], &result->facts);
 	idmap_set(chunk, i, result->id_least, result->id_greatest);
 	old_due = (TimestampTz)
@@ -585,6 +509,8 @@ map_looked(MapLook *look, const MapResult *result)
 	if (undecided)
 	{
 		new = old | MAP_PENDING;
+		if ((old & MAP_READY) == 0)
+			new = (new & ~MAP_LANE_MASK) | lane << MAP_LANE_SHIFT;
 		if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 		{
 			look_overtaken(look, old_due);
@@ -602,7 +528,8 @@ map_looked(MapLook *look, const MapResult *result)
 		}
 	}
 
-	new = (old & ~MAP_FLAGS) | (result->keep_ready ? MAP_READY : 0) |
+	new = (old & ~(MAP_FLAGS | MAP_LANE_MASK)) | lane << MAP_LANE_SHIFT |
+		(result->keep_ready ? MAP_READY : 0) |
 		(undecided ? MAP_PENDING : 0);
 	if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 	{
@@ -611,32 +538,47 @@ map_looked(MapLook *look, const MapResult *result)
 	}
 	if (look->word & MAP_COLD)
 		pg_atomic_fetch_sub_u32(&slot->cold, 1);
-	if ((new & MAP_READY) && !(look->word & MAP_READY))
-		bump_summaries(slot, chunk);
+	if ((new & MAP_READY) && (!(look->word & MAP_READY) ||
+							  lane > MAP_WORD_LANE(look->word)))
+		bump_summaries(slot, chunk, lane);
+}
+
+/* A page's word after a bump */
+static uint32
+bumped(uint32 word, bool ready, int lane)
+{
+	uint32		new = (word + MAP_VERSION_1) | MAP_STALE;
+
+	if (!ready)
+		return new;
+	if (word & MAP_READY)
+		lane = Max(lane, MAP_WORD_LANE(word));
+	return (new & ~MAP_LANE_MASK) | lane << MAP_LANE_SHIFT | MAP_READY;
 }
 
 /*
- * Something on the page changed: it may be claimable now (ready), or become
- * so at the time due, and its facts are out of date.  Callback.
+ * Something on the page changed: it may be claimable now (ready), on no
+ * higher a lane than this one, or become so at the time due, and its facts
+ * are out of date.  Callback.
  */
 void
-map_bump(MapSlot *slot, BlockNumber block, bool ready, TimestampTz due)
+map_bump(MapSlot *slot, BlockNumber block, bool ready, int lane,
+		 TimestampTz due)
 {
 	MapChunk   *chunk;
 	pg_atomic_uint32 *word;
 	uint32		old;
 
-	if (!covers(slot, block))
+	if (!map_covers(slot, block))
 		return;
-	chunk = chunk_of(slot, block);
+	chunk = map_chunk(slot, block);
 	word = &chunk->word[block % MAP_CHUNK_PAGES];
 	old = pg_atomic_read_u32(word);
 	while (!pg_atomic_compare_exchange_u32(word, &old,
-										   (old + MAP_VERSION_1) | MAP_STALE |
-										   (ready ? MAP_READY : 0)))
+										   bumped(old, ready, lane)))
 		;
 	if (ready)
-		bump_summaries(slot, chunk);
+		bump_summaries(slot, chunk, lane);
 	/* only now: a look that did not see the message can raise it no more */
 	if (due != QUEUE_NO_DUE)
 		map_lower_due(slot, block, due);
@@ -653,8 +595,8 @@ map_bump(MapSlot *slot, BlockNumber block, bool ready, TimestampTz due)
 bool
 map_page_is_cold(MapSlot *slot, BlockNumber block)
 {
-	return covers(slot, block) &&
-		(pg_atomic_read_u32(&chunk_of(slot, block)->
+	return map_covers(slot, block) &&
+		(pg_atomic_read_u32(&map_chunk(slot, block)->
 							word[block % MAP_CHUNK_PAGES]) & MAP_COLD) != 0;
 }
 
@@ -668,9 +610,9 @@ map_page_has_messages(MapSlot *slot, BlockNumber block)
 	MapFacts   *facts;
 	int			i = block % MAP_CHUNK_PAGES;
 
-	if (!covers(slot, block))
+	if (!map_covers(slot, block))
 		return true;
-	chunk = chunk_of(slot, block);
+	chunk = map_chunk(slot, block);
 	facts = &chunk->facts[i];
 	return (pg_atomic_read_u32(&chunk->word[i]) & MAP_FLAGS) != 0 ||
 		facts->ready + facts->delayed + facts->leased + facts->dead > 0;
@@ -683,8 +625,8 @@ map_page_has_messages(MapSlot *slot, BlockNumber block)
 void
 map_added_ids(MapSlot *slot, BlockNumber block, int64 least, int64 greatest)
 {
-	if (covers(slot, block))
-		idmap_widen(chunk_of(slot, block), block % MAP_CHUNK_PAGES, least,
+	if (map_covers(slot, block))
+		idmap_widen(map_chunk(slot, block), block % MAP_CHUNK_PAGES, least,
 					greatest);
 }
 
@@ -694,9 +636,9 @@ map_added_ids(MapSlot *slot, BlockNumber block, int64 least, int64 greatest)
 BlockNumber
 map_next_with_id(MapSlot *slot, BlockNumber block, int64 id)
 {
-	while (covers(slot, block))
+	while (map_covers(slot, block))
 	{
-		MapChunk   *chunk = chunk_of(slot, block);
+		MapChunk   *chunk = map_chunk(slot, block);
 		int			i = block % MAP_CHUNK_PAGES;
 
 		if (i == 0 && !idmap_chunk_may_hold(chunk, id))
@@ -717,9 +659,9 @@ map_lower_due(MapSlot *slot, BlockNumber block, TimestampTz due)
 {
 	MapChunk   *chunk;
 
-	if (!covers(slot, block))
+	if (!map_covers(slot, block))
 		return;
-	chunk = chunk_of(slot, block);
+	chunk = map_chunk(slot, block);
 	lower(&chunk->page_due[block % MAP_CHUNK_PAGES], due);
 	lower(&chunk->due, due);
 	lower(&slot->due, due);
@@ -736,9 +678,9 @@ map_count_dead(MapSlot *slot, BlockNumber block, int n, bool droppable)
 	MapFacts   *facts;
 	MapFacts	new;
 
-	if (!covers(slot, block))
+	if (!map_covers(slot, block))
 		return;
-	facts = &chunk_of(slot, block)->facts[block % MAP_CHUNK_PAGES];
+	facts = &map_chunk(slot, block)->facts[block % MAP_CHUNK_PAGES];
 	new = *facts;
 	new.leased -= Min(n, new.leased);
 	new.dead = Min(new.dead + n, PG_UINT8_MAX);
@@ -796,14 +738,17 @@ release_pending(MapSlot *slot)
 
 	for (BlockNumber block = 0; block < npages; block++)
 	{
-		MapChunk   *chunk = chunk_of(slot, block);
+		MapChunk   *chunk = map_chunk(slot, block);
 		pg_atomic_uint32 *word = &chunk->word[block % MAP_CHUNK_PAGES];
+		uint32		old;
 
 		if ((pg_atomic_read_u32(word) & MAP_PENDING) == 0)
 			continue;
-		pg_atomic_fetch_and_u32(word, ~MAP_PENDING);
+		old = pg_atomic_fetch_and_u32(word, ~MAP_PENDING);
 		idmap_forget(chunk, block % MAP_CHUNK_PAGES);
-		map_bump(slot, block, true, QUEUE_NO_DUE);
+		map_bump(slot, block, true,
+				 (old & MAP_READY) ? MAP_TOP_LANE : MAP_WORD_LANE(old),
+				 QUEUE_NO_DUE);
 		turned++;
 	}
 	return turned;

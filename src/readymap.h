@@ -17,7 +17,23 @@
 #define MAP_STALE		0x04	/* facts are out of date */
 #define MAP_COLD		0x08	/* never looked at since the slot was made */
 #define MAP_FLAGS		0x0f
-#define MAP_VERSION_1	0x100
+#define MAP_LANE_SHIFT	4		/* then the lane, of five bits */
+#define MAP_LANE_MASK	0x1f0
+#define MAP_VERSION_1	0x200
+
+#define MAP_TOP_LANE	(MAP_LANES - 1)
+#define MAP_ALL_LANES	((1U << MAP_LANES) - 1)
+
+/* The lane that a page's word names */
+#define MAP_WORD_LANE(word) \
+	((int) (((word) & MAP_LANE_MASK) >> MAP_LANE_SHIFT))
+
+/* The lane of a message; priority may be anything in a row of other origin */
+static inline int
+map_lane(int priority)
+{
+	return Min(Max(priority, 0), 9) * 2;
+}
 
 /*
  * What a look at a page saw before it began: hand it back to map_looked().
@@ -39,6 +55,8 @@ typedef struct MapResult
 	int64		id_least;		/* of all messages on the page, dead or not */
 	int64		id_greatest;
 	bool		keep_ready;		/* something claimable is left */
+	int			lane;			/* the highest of what is */
+	int			undecided_lane; /* the highest of what is undecided */
 	int			ndeciders;		/* transactions that decide about others */
 	bool		more_deciders;
 	struct
@@ -47,25 +65,6 @@ typedef struct MapResult
 		bool		is_multi;
 	}			decider[4];
 } MapResult;
-
-/* Where a walk over the pages to look at stands */
-typedef struct MapWalk
-{
-	MapSlot    *slot;			/* NULL: every page is looked at */
-	Relation	rel;
-	BlockNumber next;
-	BlockNumber npages;			/* of the file */
-	int			which;			/* flags below */
-	TimestampTz due_before;		/* also pages with a deadline before this */
-	bool		slot_clear;		/* met no ready page so far */
-	bool		chunk_clear;	/* the same since the chunk's first page */
-	uint64		slot_bumps;		/* when the walk began */
-	uint64		chunk_bumps;	/* when it entered the chunk */
-} MapWalk;
-
-/* Which pages a walk is about, beside those with a deadline */
-#define MAP_WALK_READY	0x01
-#define MAP_WALK_STALE	0x02
 
 /* What the map says about one page, for the views */
 typedef struct MapPage
@@ -82,16 +81,13 @@ extern bool map_slot_valid(MapSlot *slot, RelFileNumber relnumber);
 extern void map_slot_forget(MapSlot *slot);
 extern void map_extended(MapSlot *slot, BlockNumber first, BlockNumber count);
 
-extern bool map_maybe_ready(MapSlot *slot, TimestampTz due_before);
-extern void map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
-						   int which, TimestampTz due_before);
-extern BlockNumber map_walk_next(MapWalk *walk);
-extern void map_walk_stop(MapWalk *walk);
+extern bool map_maybe_ready(MapSlot *slot, int lane, TimestampTz due_before);
 
 extern void map_look_begin(MapLook *look, MapSlot *slot, BlockNumber block);
 extern void map_looked(MapLook *look, const MapResult *result);
 
-extern void map_bump(MapSlot *slot, BlockNumber block, bool ready,
+extern void map_use_lane(MapSlot *slot, int lane);
+extern void map_bump(MapSlot *slot, BlockNumber block, bool ready, int lane,
 					 TimestampTz due);
 extern bool map_page_is_cold(MapSlot *slot, BlockNumber block);
 extern bool map_page_has_messages(MapSlot *slot, BlockNumber block);
@@ -105,6 +101,20 @@ extern void map_count_dead(MapSlot *slot, BlockNumber block, int n,
 extern void map_recompute_due(MapSlot *slot, TimestampTz now);
 extern int	map_resolve_pending(MapSlot *slot, bool retry_all);
 
+/* The part of the map that a page's word is in */
+static inline MapChunk *
+map_chunk(MapSlot *slot, BlockNumber block)
+{
+	return &queue_shmem->chunks[slot->chunk[block / MAP_CHUNK_PAGES]];
+}
+
+/* Has the page a word?  slot may be NULL. */
+static inline bool
+map_covers(MapSlot *slot, BlockNumber block)
+{
+	return slot != NULL && block < pg_atomic_read_u32(&slot->npages);
+}
+
 /*
  * Copies what the map says about a page of a segment that the caller has
  * locked; false when it has no word.  The facts are steady only under the
@@ -116,9 +126,9 @@ map_read_page(MapSlot *slot, BlockNumber block, MapPage *page)
 	int			i = block % MAP_CHUNK_PAGES;
 	MapChunk   *chunk;
 
-	if (slot == NULL || block >= pg_atomic_read_u32(&slot->npages))
+	if (!map_covers(slot, block))
 		return false;
-	chunk = &queue_shmem->chunks[slot->chunk[block / MAP_CHUNK_PAGES]];
+	chunk = map_chunk(slot, block);
 	page->flags = pg_atomic_read_u32(&chunk->word[i]) & MAP_FLAGS;
 	page->due = (TimestampTz) pg_atomic_read_u64(&chunk->page_due[i]);
 	page->facts = chunk->facts[i];

@@ -124,7 +124,8 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 							 GetCurrentTransactionId(),
 							 GetCurrentCommandId(true), vmbuffer))
 		{
-			txn_note_page(TXN_REMOVED, q->shared, seg->slot, block, 1, 0);
+			txn_note_page(TXN_REMOVED, q->shared, seg->slot, block, 1,
+						  MAP_TOP_LANE, 0);
 			finished = true;
 		}
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -200,7 +201,8 @@ remove_from_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 						GetCurrentCommandId(true), *vmbuffer))
 		{
 			if (n > 0)
-				txn_note_page(TXN_REMOVED, q->shared, seg->slot, block, n, 0);
+				txn_note_page(TXN_REMOVED, q->shared, seg->slot, block, n,
+							  MAP_TOP_LANE, 0);
 			look_end(&look);
 			break;
 		}

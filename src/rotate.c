@@ -535,7 +535,7 @@ take_stragglers(Move *m, BlockNumber block)
 	if (page_delete(m->rel, buffer, offsets, m->n - before, xid,
 					GetCurrentCommandId(true), vmbuffer))
 		txn_note_page(TXN_REMOVED, m->q->shared, m->seg->slot, block,
-					  m->n - before, 0);
+					  m->n - before, MAP_TOP_LANE, 0);
 	else
 		m->n = before;
 	UnlockReleaseBuffer(buffer);

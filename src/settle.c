@@ -63,6 +63,7 @@ typedef struct PageSettle
 	int			nmatches;
 	OffsetNumber offset[RECEIPT_MAX_OFFSET];
 	TimestampTz leased_at[RECEIPT_MAX_OFFSET];
+	int			lane;			/* the highest of the messages' */
 	bool		must_wait;		/* for decider, about the message at self */
 	MessageDecider decider;
 	ItemPointerData self;
@@ -80,6 +81,7 @@ match_page(Settle *s, Relation rel, Buffer buffer, const int64 *receipts,
 	int			nstale = s->nstale;
 
 	ps->nmatches = 0;
+	ps->lane = 0;
 	ps->must_wait = false;
 	for (int i = 0; i < n; i++)
 	{
@@ -106,8 +108,10 @@ match_page(Settle *s, Relation rel, Buffer buffer, const int64 *receipts,
 		}
 		if (status == MESSAGE_LIVE)
 		{
-			ps->leased_at[ps->nmatches] =
-				message_leased_at(message_head(tup.t_data));
+			MessageHead *head = message_head(tup.t_data);
+
+			ps->leased_at[ps->nmatches] = message_leased_at(head);
+			ps->lane = Max(ps->lane, map_lane(head->priority));
 			ps->offset[ps->nmatches++] = r.offset;
 			if (s->archive != NULL)
 				archive_copy(s->archive, &tup);
@@ -196,7 +200,7 @@ write_page(Settle *s, Relation rel, MapSlot *slot, Buffer buffer,
 
 	if (dead > 0)
 		map_count_dead(slot, BufferGetBlockNumber(buffer), dead, droppable);
-	map_bump(slot, BufferGetBlockNumber(buffer), ready > 0, due);
+	map_bump(slot, BufferGetBlockNumber(buffer), ready > 0, ps->lane, due);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 
 	if (ready > 0)
@@ -263,7 +267,7 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 							   GetCurrentCommandId(true), vmbuffer);
 		if (finished)
 			txn_note_page(TXN_ACKED, s->q->shared, seg->slot, block,
-						  ps.nmatches, 0);
+						  ps.nmatches, ps.lane, 0);
 		else
 			s->nstale -= n - ps.nmatches;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -531,7 +535,10 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 	else if (claim->popped && message_head(tup.t_data)->visible_at > s.now)
 		count_failure(rel, buffer, r.offset);
 	else
+	{
+		ps.lane = map_lane(message_head(tup.t_data)->priority);
 		write_page(&s, rel, seg->slot, buffer, &ps);
+	}
 	ReleaseBuffer(buffer);
 	relation_close(rel, RowExclusiveLock);
 }

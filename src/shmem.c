@@ -116,6 +116,17 @@ init_queue(QueueShared *qs)
 	}
 }
 
+/* Summaries of no page */
+void
+shmem_init_lanes(MapSummary *lane)
+{
+	for (int i = 0; i < MAP_LANES; i++)
+	{
+		pg_atomic_init_u64(&lane[i].bumps, 0);
+		pg_atomic_init_u64(&lane[i].cleared, 0);
+	}
+}
+
 /* An unused slot of the ready map */
 static void
 init_slot(MapSlot *slot)
@@ -126,9 +137,9 @@ init_slot(MapSlot *slot)
 	pg_atomic_init_u32(&slot->appends, 0);
 	pg_atomic_init_u32(&slot->stale, 0);
 	pg_atomic_init_u32(&slot->cold, 0);
-	pg_atomic_init_u64(&slot->bumps, 0);
-	pg_atomic_init_u64(&slot->cleared, 0);
+	pg_atomic_init_u32(&slot->lanes, 0);
 	pg_atomic_init_u64(&slot->due, QUEUE_NO_DUE);
+	shmem_init_lanes(slot->lane);
 	pg_atomic_init_u64(&slot->ready, 0);
 	pg_atomic_init_u64(&slot->delayed, 0);
 	pg_atomic_init_u64(&slot->leased, 0);

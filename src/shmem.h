@@ -176,13 +176,25 @@ typedef struct MapFacts
 	uint16		droppable:1;	/* one is dead and not to be kept */
 } MapFacts;
 
+/*
+ * Pages are ready on one of so many lanes: two for each priority, of which
+ * the upper one is used by queues with option fair.
+ */
+#define MAP_LANES 20
+
+/* Pages that are ready on a lane or a higher one */
+typedef struct MapSummary
+{
+	pg_atomic_uint64 bumps;		/* pages turned ready, ever */
+	pg_atomic_uint64 cleared;	/* value of bumps at which none was ready */
+} MapSummary;
+
 typedef struct MapChunk
 {
 	int			next_free;		/* under lock */
 	pg_atomic_uint32 stale;		/* some page's facts are out of date */
-	pg_atomic_uint64 bumps;		/* pages turned ready, ever */
-	pg_atomic_uint64 cleared;	/* value of bumps at which none was ready */
 	pg_atomic_uint64 due;		/* least of the pages' */
+	MapSummary	lane[MAP_LANES];
 	pg_atomic_uint64 id_base;	/* of ids[], see idmap.c; 0 = not set yet */
 	pg_atomic_uint64 id_least;	/* of all messages ever entered */
 	pg_atomic_uint64 id_greatest;
@@ -207,9 +219,9 @@ typedef struct MapSlot
 	TailState	tail;			/* see append.c */
 	pg_atomic_uint32 stale;		/* some chunk has stale pages */
 	pg_atomic_uint32 cold;		/* pages never looked at since assignment */
-	pg_atomic_uint64 bumps;
-	pg_atomic_uint64 cleared;
+	pg_atomic_uint32 lanes;		/* bit mask of those ever used; 0 always */
 	pg_atomic_uint64 due;		/* least of the chunks' */
+	MapSummary	lane[MAP_LANES];
 
 	/* sums of the facts of all pages looked at */
 	pg_atomic_uint64 ready;
@@ -304,6 +316,7 @@ extern bool shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim);
 extern void shmem_want_full_pass(void);
 extern void shmem_wake_launcher(void);
 extern void shmem_init_tail(TailState *tail);
+extern void shmem_init_lanes(MapSummary *lane);
 extern void histogram_add(Histogram *h, int64 microseconds);
 
 static inline void

@@ -48,6 +48,7 @@ static const char chain_letter[QUEUE_CHAINS] = {
 typedef enum TendStep
 {
 	TEND_ADOPT,
+	TEND_NOTE_PRIORITIES,
 	TEND_OPEN,
 	TEND_PARK,
 	TEND_TRUNCATE
@@ -79,6 +80,9 @@ tend_segment(void *arg)
 		case TEND_ADOPT:
 			work->done = rotate_adopt(q, seg);
 			break;
+		case TEND_NOTE_PRIORITIES:
+			work->done = admin_note_priorities(q->id);
+			break;
 		case TEND_OPEN:
 			work->done = admin_create_segment(q->id, chain_letter[seg->chain]);
 			break;
@@ -91,12 +95,24 @@ tend_segment(void *arg)
 	}
 }
 
+/* Has the segment had a message with a priority, the first of the queue? */
+static bool
+has_unnoted_priorities(Queue *q, QueueSegment *seg)
+{
+	MapSlot    *slot = q->priorities ? NULL : catalog_slot(q, seg);
+
+	return slot != NULL &&
+		pg_atomic_read_u32(&slot->lanes) >> map_lane(1) != 0;
+}
+
 /* Is there something to do about the segment?  Sets *step. */
 static bool
 needs_tending(Queue *q, QueueSegment *seg, TendStep *step)
 {
 	if (!seg->adopted && seg->state != SEGMENT_FREE)
 		*step = TEND_ADOPT;
+	else if (has_unnoted_priorities(q, seg))
+		*step = TEND_NOTE_PRIORITIES;
 	else if (rotate_wants_segment(q, seg))
 		*step = TEND_OPEN;
 	else if (rotate_wants_parking(q, seg))

@@ -42,6 +42,7 @@ typedef struct TxnPage
 	BlockNumber first;
 	BlockNumber last;
 	int64		nmessages;
+	int			lane;			/* the highest of theirs */
 	TimestampTz due;			/* earliest delivery, 0 = at once */
 	TimestampTz expires_at;		/* earliest end of a time to live */
 } TxnPage;
@@ -98,22 +99,35 @@ txn_reserve_claims(int n)
 }
 
 /*
- * Notes that messages of a page were written; room was reserved.  due is the
- * earliest time of delivery of messages appended, 0 for at once.
+ * Can a page be added to an entry?  A range of pages shares a lane, so that
+ * one urgent message does not make all of them urgent.
+ */
+static bool
+fits(TxnPage *page, BlockNumber block, int lane)
+{
+	if (page->last == block)
+		return lane <= page->lane || page->first == block;
+	return page->last + 1 == block && lane == page->lane;
+}
+
+/*
+ * Notes that messages of a page were written; room was reserved.  lane is the
+ * highest of theirs, due the earliest time of delivery of messages appended,
+ * 0 for at once.
  */
 void
 txn_note_page(TxnPageKind kind, QueueShared *qs, MapSlot *slot,
-			  BlockNumber block, int nmessages, TimestampTz due)
+			  BlockNumber block, int nmessages, int lane, TimestampTz due)
 {
 	TxnPage    *page = npages > 0 ? &pages[npages - 1] : NULL;
 
 	if (page != NULL && page->kind == kind && page->slot == slot &&
 		page->qs == qs && page->subid == GetCurrentSubTransactionId() &&
-		(page->due == 0) == (due == 0) &&
-		(page->last == block || page->last + 1 == block))
+		(page->due == 0) == (due == 0) && fits(page, block, lane))
 	{
 		page->last = block;
 		page->nmessages += nmessages;
+		page->lane = Max(page->lane, lane);
 		page->due = Min(page->due, due);
 		return;
 	}
@@ -125,6 +139,7 @@ txn_note_page(TxnPageKind kind, QueueShared *qs, MapSlot *slot,
 	page->slot = slot;
 	page->first = page->last = block;
 	page->nmessages = nmessages;
+	page->lane = lane;
 	page->due = due;
 	page->expires_at = QUEUE_NO_DUE;
 }
@@ -167,7 +182,7 @@ txn_show_own_appends(QueueShared *qs)
 	for (int i = 0; i < npages; i++)
 		if (pages[i].kind == TXN_APPENDED && pages[i].qs == qs)
 			for (BlockNumber b = pages[i].first; b <= pages[i].last; b++)
-				map_bump(pages[i].slot, b, true, QUEUE_NO_DUE);
+				map_bump(pages[i].slot, b, true, pages[i].lane, QUEUE_NO_DUE);
 }
 
 /*
@@ -198,7 +213,7 @@ static void
 bump_pages(TxnPage *page, bool ready, TimestampTz due)
 {
 	for (BlockNumber b = page->first; b <= page->last; b++)
-		map_bump(page->slot, b, ready, due);
+		map_bump(page->slot, b, ready, page->lane, due);
 }
 
 /* The messages that a committed transaction appended.  Callback. */

@@ -20,7 +20,8 @@ extern void txn_init(void);
 
 extern void txn_reserve_pages(int n);
 extern void txn_note_page(TxnPageKind kind, QueueShared *qs, MapSlot *slot,
-						  BlockNumber block, int nmessages, TimestampTz due);
+						  BlockNumber block, int nmessages, int lane,
+						  TimestampTz due);
 extern void txn_note_expiry(TimestampTz expires_at);
 extern void txn_reserve_claims(int n);
 extern void txn_note_claim(QueueShared *qs, bool popped, int64 receipt,

@@ -46,6 +46,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "look.h"
+#include "mapwalk.h"
 #include "page.h"
 #include "readymap.h"
 #include "settle.h"
@@ -346,7 +347,7 @@ look_at_slot(void *arg)
 	if (rel == NULL)
 		return;
 	map_walk_begin(&walk, work->slot, rel,
-				   work->stale ? MAP_WALK_STALE : 0, now + 1);
+				   work->stale ? MAP_WALK_STALE : 0, 0, now + 1);
 	while ((block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
 		CHECK_FOR_INTERRUPTS();

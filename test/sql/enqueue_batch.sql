@@ -65,7 +65,6 @@ SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1,2}', '{a}')$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1,2}', headers => '{}')$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', keys => '{a,b}')$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{}', priority => 10)$$);
-SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', priority => 5)$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', delay => '-1 s')$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', delay => '1 s', deliver_at => now())$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', deliver_at => 'infinity')$$);
