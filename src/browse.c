@@ -54,8 +54,9 @@ browse_state(HeapTupleHeader tup, TimestampTz now)
 
 /*
  * Opens a segment for reading.  NULL when it is gone, or, where wait is
- * false, when DDL has it locked or has changed it: what one owner did to his
- * queue is no reason to show nothing of the others.
+ * false, when DDL has it locked or has changed it, or it is unlogged and this
+ * is a standby: what one owner did to his queue is no reason to show nothing
+ * of the others.
  */
 Relation
 browse_open_segment(QueueSegment *seg, bool wait)
@@ -71,6 +72,17 @@ browse_open_segment(QueueSegment *seg, bool wait)
 		rel = try_relation_open(seg->relid, NoLock);
 		if (rel == NULL)
 			UnlockRelationOid(seg->relid, AccessShareLock);
+	}
+	if (rel != NULL && RecoveryInProgress() && !RelationNeedsWAL(rel))
+	{
+		/* a standby has no file of it */
+		relation_close(rel, AccessShareLock);
+		if (!wait)
+			return NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot read an unlogged queue during recovery"),
+				 errdetail("Its messages are not sent to standby servers.")));
 	}
 	if (rel != NULL && !seg->checked)
 	{

@@ -185,6 +185,11 @@ open_queues(ArrayType *array, Queue ***queues, const char *what)
 	bool	   *nulls;
 	int			n;
 
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be a one-dimensional array",
+						"queues")));
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
 					  &names, &nulls, &n);
 	*queues = palloc(Max(n, 1) * sizeof(Queue *));

@@ -106,6 +106,11 @@ settle_batch(FunctionCallInfo fcinfo, SettleKind kind)
 	if (PG_ARGISNULL(1))
 		PG_RETURN_INT32(0);
 	array = PG_GETARG_ARRAYTYPE_P(1);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be a one-dimensional array",
+						"receipts")));
 	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 					  TYPALIGN_DOUBLE, &values, &nulls, &n);
 	receipts = palloc(Max(n, 1) * sizeof(int64));

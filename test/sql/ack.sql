@@ -80,10 +80,14 @@ SELECT queue.ack_batch('ack', :'rs') + 5 = cardinality(:'rs'::bigint[]) AS rest;
 SELECT queue.ack_batch('ack', :'rs');
 SELECT body, state FROM queue.peek('ack', 100);
 
--- An array of two dimensions, or one that does not begin at 1, is a list too.
+-- An array that does not begin at 1 is a list too, one of two dimensions not.
 SELECT count(queue.enqueue('ack', to_jsonb(i))) FROM generate_series(1, 4) i;
 SELECT array_agg(receipt) AS rs FROM queue.dequeue('ack', 4) \gset
 SELECT queue.ack_batch('ack', ARRAY[(:'rs'::bigint[])[1:2], (:'rs'::bigint[])[3:4]]);
+SELECT error_of(format($$SELECT queue.%s_batch('ack', '{{1,2},{3,4}}'%s)$$, f, a))
+  FROM (VALUES ('ack', ''), ('nack', ''), ('release', ''), ('reject', ''),
+               ('extend', ', ''1 s''')) c (f, a);
+SELECT queue.ack_batch('ack', :'rs');
 SELECT queue.enqueue('ack') > 0 AS ok;
 SELECT receipt AS r FROM queue.dequeue('ack') \gset
 SELECT queue.ack_batch('ack', ('[5:5]={' || :r || '}')::bigint[]);

@@ -7,6 +7,7 @@ SELECT queue.create('any a'), queue.create('any b'), queue.create('any c');
 -- Nothing anywhere.
 SELECT * FROM queue.dequeue_any('{any a,any b,any c}');
 SELECT * FROM queue.dequeue_any('{}');
+SELECT error_of($$SELECT queue.dequeue_any('{{any a,any b}}')$$);
 SELECT * FROM queue.dequeue_any('{}', wait => '1 min');
 SELECT * FROM queue.dequeue_any('{any a}', 5, NULL, '10 ms');
 

@@ -28,6 +28,35 @@ SELECT queue.pause('halt');
 SELECT queue.alter('halt', comment => 'paused');
 SELECT queue.create('halt', comment => 'paused');
 
+-- What is leased can be settled, one by one and in batches.
+SELECT queue.create('held', visibility_timeout => '0.3 s', max_attempts => 1);
+SELECT queue.enqueue_batch('held', '{1,2,3,4,5,6,7,8,9,10}') AS ids;
+SELECT receipt AS r FROM queue.dequeue('held') \gset
+SELECT array_agg(receipt ORDER BY id) AS rs
+  FROM queue.dequeue('held', 9, '1 h') \gset
+SELECT queue.enqueue('held', '11', delay => '0.3 s');
+SELECT queue.pause('held');
+SELECT queue.ack('held', (:'rs'::bigint[])[1]),
+       queue.release('held', (:'rs'::bigint[])[2]),
+       queue.reject('held', (:'rs'::bigint[])[3]),
+       queue.ack_batch('held', (:'rs'::bigint[])[4:5]),
+       queue.release_batch('held', (:'rs'::bigint[])[6:6]),
+       queue.reject_batch('held', (:'rs'::bigint[])[7:7]),
+       queue.extend_batch('held', (:'rs'::bigint[])[8:8], '2 h'),
+       queue.nack_batch('held', (:'rs'::bigint[])[8:8]);
+
+-- The worker goes on: the delay ends, and so does the lease, the last one.
+DO $$
+BEGIN
+    FOR i IN 1 .. 1000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM queue.get('held', 1) WHERE state = 'dead')
+              AND EXISTS (SELECT FROM queue.get('held', 11) WHERE state = 'ready');
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+SELECT id, state FROM queue.peek('held', 20) ORDER BY id;
+SELECT queue.drop('held', true);
+
 -- Half of it resumed.
 SELECT queue.resume('halt', enqueue => true, dequeue => false);
 SELECT state FROM queue.queues WHERE queue = 'halt';
