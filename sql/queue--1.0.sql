@@ -158,12 +158,17 @@ COMMENT ON COLUMN queue.message.visible_at IS
 --   kind                work (fifo, stream: not yet)
 --   visibility_timeout  how long a delivered message stays leased; > 0
 --   max_attempts        failures after which a message is dead; >= 1,
---                       NULL = no limit
+--                       NULL = no limit, or 10 with dead_letter
+--   dead_letter         queue, of kind work or fifo, to which dead messages go
+--                       within a second, with their history in header
+--                       x-death; NULL = they stay in state dead, but expired
+--                       ones are dropped
 --   retry_delay         before a failed message is claimable again; >= 0
 --   retry_backoff       how that grows with failures: none | linear |
 --                       exponential, each with a jitter of 15 %
 --   retry_max_delay     what it grows to at most, jitter included
 --   delay               of every message that says nothing else; >= 0
+--   ttl                 of every message, > 0: not claimed by then, it dies
 --   max_message_bytes   of body, payload, headers and key together; >= 1
 --   persistence         logged | unlogged: faster, empty after a crash
 --   archive             how long acked messages are kept, see replay; > 0,
@@ -172,8 +177,10 @@ COMMENT ON COLUMN queue.message.visible_at IS
 --   The others are refused with 0A000 until they work.  Durations count in
 --   microseconds as extract(epoch) does (a month has 30 days, a year 365.25)
 --   and go up to 100 years.
--- Returns nothing.  Needs CREATE on schema queue; the caller owns the queue.
--- Errors: 42710 when the queue exists with other properties, each in DETAIL.
+-- Returns nothing.  Needs CREATE on schema queue and INSERT (send) on the
+-- dead-letter queue; the caller owns the queue.
+-- Errors: 42710 when the queue exists with other properties, each in DETAIL;
+-- 42704 when there is no such dead-letter queue.
 -- Rollback undoes it.
 CREATE FUNCTION queue.create(
     name text,
@@ -209,8 +216,9 @@ COMMENT ON FUNCTION queue.create IS
 
 -- alter: changes properties of a queue, effective at commit.
 --   Parameters as create's; NULL leaves one as it is.  comment => '' removes
---   the comment, archive => '0' the archive with all that is in it.  kind and
---   persistence stay what they are: another value is 0A000.
+--   the comment, dead_letter => '' the dead-letter queue, archive => '0' the
+--   archive with all that is in it.  kind and persistence stay what they are:
+--   another value is 0A000.
 -- Returns nothing.  Needs ownership of the queue or "manage".
 -- Rollback undoes it.
 CREATE FUNCTION queue.alter(
@@ -246,9 +254,11 @@ COMMENT ON FUNCTION queue.alter IS
     'change properties of a queue; NULL leaves one unchanged';
 
 -- drop: drops a queue and its tables.
---   force  also when there are messages in it, in whatever state
+--   force  also when there are messages in it, in whatever state, and when it
+--          is another's dead-letter queue: dead messages then stay there
 -- Returns nothing.  Needs ownership of the queue.
--- Errors: 2BP01 while the queue is not empty, or a view depends on its table.
+-- Errors: 2BP01 while the queue is not empty, is another's dead-letter queue,
+-- or a view depends on its table.
 -- Waits for transactions that use the queue, then looks whether it is empty.
 -- Rollback undoes it.
 CREATE FUNCTION queue.drop(
@@ -339,7 +349,9 @@ COMMENT ON FUNCTION queue.revoke_access IS
 --   priority       0 to 9, higher first (else 22023)
 --   delay          from now until it can be claimed; NULL = the queue's
 --   deliver_at     the same as an instant; not together with delay
---   ttl, dedup_id  refused with 0A000 until they work
+--   ttl            from now, > 0: a message not claimed by then never is, and
+--                  dies; the queue's ttl holds when that is lower
+--   dedup_id       refused with 0A000 until it works
 -- Returns the message's id, ascending per queue.  Needs INSERT (send).
 -- Errors: 54000 above max_message_bytes, 55000 while paused.
 -- Consumers see the message after commit, never after rollback; the id of a
@@ -560,8 +572,9 @@ COMMENT ON FUNCTION queue.release_batch IS
 
 -- reject: will never work, the message is dead now.
 --   reason  for people; accepted, but not stored by this version
--- Returns true when the lease was still the caller's.  The message stays in
--- the queue in state dead.  At once, not undone by rollback.
+-- Returns true when the lease was still the caller's.  The message goes to the
+-- queue's dead-letter queue; without one it stays in state dead.  At once, not
+-- undone by rollback.
 CREATE FUNCTION queue.reject(
     queue text,
     receipt bigint,
@@ -726,6 +739,48 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.replay IS
     'send acked messages again, from a queue''s archive';
 
+-- move: moves messages of one queue to another.
+--   max     how many at most, >= 1; NULL = all
+--   filter  only messages whose headers @> filter
+-- Returns how many.  Needs DELETE (receive) on the source and INSERT (send) on
+-- the target; 55000 while that is paused.
+-- Takes what is ready, delayed or dead, in order, and passes over what is
+-- leased, expired, or locked by another transaction.  A message keeps what was
+-- sent with it, its delay and its time to live; it gets a new id, and its
+-- deliveries and failures count from 0.  A dead one is ready in the target.
+-- Commits with the caller.
+CREATE FUNCTION queue.move(
+    source text,
+    target text,
+    max bigint DEFAULT NULL,
+    filter jsonb DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'queue_move'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.move IS
+    'move messages of one queue to another and return their number';
+
+-- redrive: gives dead messages another chance.
+--   target       NULL = each goes to the queue where it died last, by the
+--                first entry of its header x-death; those that are dead in
+--                this queue itself become ready in it again
+--   max, filter  as move
+-- Returns how many.  Needs DELETE (receive) on the queue and INSERT (send) on
+-- each target; 55000 while one is paused.
+-- Messages without a history, and those whose queue is gone, stay where they
+-- are unless a target is given.  A message keeps what was sent with it and its
+-- x-death; its time to live is the target's.  The rest as move.
+CREATE FUNCTION queue.redrive(
+    dead_letter_queue text,
+    target text DEFAULT NULL,
+    max bigint DEFAULT NULL,
+    filter jsonb DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'queue_redrive'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.redrive IS
+    'move dead messages back to where they came from and return their number';
+
 
 -- ---------------------------------------------------------------------------
 -- Internal functions
@@ -770,6 +825,7 @@ RETURNS TABLE (
     nacked bigint,
     expired bigint,
     dead_lettered bigint,
+    dropped bigint,
     redelivered bigint,
     stale_receipts bigint,
     enqueue_rate float8,
@@ -914,8 +970,8 @@ COMMENT ON COLUMN queue.queues.segments IS
 CREATE VIEW queue.stats AS
 SELECT s.queue, s.ready, s.delayed, s.leased, s.dead, s.total, s.bytes,
        s.oldest_ready_age, s.enqueued, s.delivered, s.acked, s.nacked,
-       s.expired, s.dead_lettered, s.redelivered, s.stale_receipts,
-       s.enqueue_rate, s.delivery_rate, s.ack_rate, s.wait_p50, s.wait_p99,
+       s.expired, s.dead_lettered, s.dropped, s.redelivered,
+       s.stale_receipts, s.enqueue_rate, s.delivery_rate, s.ack_rate, s.wait_p50, s.wait_p99,
        s.processing_p50, s.processing_p99
   FROM queue._stats() s;
 COMMENT ON VIEW queue.stats IS
@@ -927,6 +983,13 @@ COMMENT ON COLUMN queue.stats.oldest_ready_age IS
     'how long the oldest claimable message has been waiting';
 COMMENT ON COLUMN queue.stats.enqueued IS
     'this and the following counters: since the server started';
+COMMENT ON COLUMN queue.stats.expired IS
+    'leases that ended';
+COMMENT ON COLUMN queue.stats.dead_lettered IS
+    'messages that died, whatever became of them';
+COMMENT ON COLUMN queue.stats.dropped IS
+    'of those the ones that went: expired or had to make room, and there was '
+    'no dead-letter queue, or they had been there';
 COMMENT ON COLUMN queue.stats.enqueue_rate IS
     'this and the following rates: per second, over the last interval';
 COMMENT ON COLUMN queue.stats.wait_p50 IS
@@ -1001,7 +1064,8 @@ GRANT EXECUTE ON FUNCTION
     queue.ack, queue.ack_batch, queue.nack, queue.nack_batch,
     queue.release, queue.release_batch, queue.reject, queue.reject_batch,
     queue.extend, queue.extend_batch,
-    queue.peek, queue.get, queue.cancel, queue.archived, queue.replay
+    queue.peek, queue.get, queue.cancel, queue.move, queue.redrive,
+    queue.archived, queue.replay
     TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE queue.receive TO PUBLIC;
 

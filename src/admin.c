@@ -13,6 +13,8 @@
  *	   segment, AccessExclusiveLock for drop;
  *	3. segments, by ascending life: AccessExclusiveLock for drop;
  *	4. the catalog tables: RowExclusiveLock, see catalog_rows.c.
+ * create and alter of a queue with a dead-letter queue also take
+ * AccessShareLock on that one's parent, so that drop() of it waits for them.
  */
 #include "postgres.h"
 
@@ -42,6 +44,9 @@
 #include "guc.h"
 #include "properties.h"
 #include "txn.h"
+
+/* max_attempts of a queue with dead_letter and no limit of its own */
+#define DEAD_LETTER_ATTEMPTS 10
 
 /* A queue's row in queue_def, as far as it matters here */
 typedef struct QueueRow
@@ -76,6 +81,10 @@ static bool queue_is_owner(Oid relid, Oid roleid);
 static void check_right(Oid relid, Oid roleid, const char *name,
 						const char *what, LOCKMODE lockmode);
 static void check_drop(Oid relid, const char *name);
+static void check_unused(const char *name);
+static void check_dead_letter(AdminContext *ctx, const char *name,
+							  Properties *given);
+static void default_max_attempts(Properties *given);
 static bool matches_existing(const char *name, QueueRow *row,
 							 Properties *given, const char *comment);
 static void set_properties(CatalogRows *rows, Properties *props);
@@ -116,6 +125,7 @@ queue_create(PG_FUNCTION_ARGS)
 	queue_prevent_readonly("queue.create()");
 	name = property_name_arg(fcinfo, 0, "name");
 	properties_from_call(fcinfo, 1, true, &props);
+	default_max_attempts(&props);
 	comment = optional_comment(fcinfo, 1 + QUEUE_PROPERTIES);
 	if (compat_namespace_aclcheck(schema, caller, ACL_CREATE) != ACLCHECK_OK)
 		ereport(ERROR,
@@ -137,6 +147,7 @@ queue_create(PG_FUNCTION_ARGS)
 		tables_drop(row.id, row.relation);
 		forget_queue(row.id);
 	}
+	check_dead_letter(&ctx, name, &props);
 
 	admin_query("SELECT pg_catalog.nextval('" QUEUE_SCHEMA
 				".queue_id_seq'::pg_catalog.regclass)::pg_catalog.int4",
@@ -173,6 +184,9 @@ queue_alter(PG_FUNCTION_ARGS)
 	admin_enter(&ctx, true);
 	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, "alter", &row);
 	properties_check_fixed(&row.props, &given, name);
+	check_dead_letter(&ctx, name, &given);
+	if (row.props.isnull[PROP_MAX_ATTEMPTS])
+		default_max_attempts(&given);
 	update_properties(row.id, &given);
 	if (!given.isnull[PROP_ARCHIVE])
 		tables_ensure_archive(row.id, row.relation);
@@ -204,8 +218,12 @@ queue_drop(PG_FUNCTION_ARGS)
 
 	/* a message that a running transaction sends counts if it commits */
 	tables_lock(row.id, &segments);
-	if (!flag_arg(fcinfo, 1, false) && admin_relation_exists(row.relation))
-		check_drop(row.relation, name);
+	if (!flag_arg(fcinfo, 1, false))
+	{
+		if (admin_relation_exists(row.relation))
+			check_drop(row.relation, name);
+		check_unused(name);
+	}
 	tables_drop(row.id, row.relation);
 	forget_queue(row.id);
 
@@ -413,6 +431,88 @@ check_drop(Oid relid, const char *name)
 						name),
 				 errhint("Use queue.drop(name, force => true) to drop it "
 						 "with its messages.")));
+}
+
+/* Raises 2BP01 while other queues send their dead messages to this one */
+static void
+check_unused(const char *name)
+{
+	Oid			type = TEXTOID;
+	Datum		value = CStringGetTextDatum(name);
+	Datum		names;
+	bool		isnull;
+
+	admin_query("SELECT pg_catalog.string_agg("
+				"pg_catalog.format('\"%s\"', d.name), ', ' ORDER BY d.name) "
+				"FROM " QUEUE_SCHEMA ".queue_def d "
+				"WHERE d.dead_letter OPERATOR(pg_catalog.=) $1",
+				1, &type, &value, NULL);
+	names = admin_result(0, 1, &isnull);
+	if (isnull)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("cannot drop queue \"%s\" because it is another's "
+					"dead-letter queue", name),
+			 errdetail("It is dead_letter of %s.",
+					   TextDatumGetCString(names)),
+			 errhint("Use queue.alter(name, dead_letter => '') first, or "
+					 "queue.drop(name, force => true): dead messages then "
+					 "stay where they are.")));
+}
+
+/*
+ * Raises an error unless the dead_letter that is given for a queue exists, is
+ * another one, and the caller may send to it.
+ */
+static void
+check_dead_letter(AdminContext *ctx, const char *name, Properties *given)
+{
+	QueueRow	row;
+	char	   *target;
+
+	if (given->isnull[PROP_DEAD_LETTER])
+		return;
+	target = TextDatumGetCString(given->value[PROP_DEAD_LETTER]);
+	if (strcmp(target, name) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for parameter \"%s\": \"%s\"",
+						"dead_letter", target),
+				 errdetail("A queue cannot be its own dead-letter queue.")));
+	if (!find_queue(target, &row))
+		admin_no_such_queue(target);
+	if (!admin_relation_exists(row.relation))
+		admin_no_such_table(target);
+	if (pg_class_aclcheck(row.relation, ctx->caller, ACL_INSERT) !=
+		ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for queue \"%s\"", target),
+				 errdetail("To use it as dead_letter needs the INSERT "
+						   "privilege on the queue's table."),
+				 errhint("Its owner can grant it with "
+						 "queue.grant_access().")));
+	if (strcmp(TextDatumGetCString(row.props.value[PROP_KIND]),
+			   "stream") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a stream", target),
+				 errdetail("A dead-letter queue is of kind work or fifo.")));
+	LockRelationOid(row.relation, AccessShareLock);
+	if (!find_queue(target, &row))
+		admin_no_such_queue(target);
+}
+
+/* A queue with a dead-letter queue has a limit of failures */
+static void
+default_max_attempts(Properties *given)
+{
+	if (given->isnull[PROP_DEAD_LETTER] ||
+		!given->isnull[PROP_MAX_ATTEMPTS])
+		return;
+	given->value[PROP_MAX_ATTEMPTS] = Int32GetDatum(DEAD_LETTER_ATTEMPTS);
+	given->isnull[PROP_MAX_ATTEMPTS] = false;
 }
 
 /*

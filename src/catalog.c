@@ -490,6 +490,15 @@ catalog_queue(text *name, const char *argument)
 }
 
 /*
+ * The queue of this name, or NULL.
+ */
+Queue *
+catalog_queue_named(const char *name)
+{
+	return strlen(name) <= MAX_QUEUE_NAME ? find_queue(name) : NULL;
+}
+
+/*
  * The queue with this id, or NULL.
  */
 Queue *

@@ -126,6 +126,7 @@ typedef struct Queue
 
 extern void catalog_init(void);
 extern Queue *catalog_queue(text *name, const char *argument);
+extern Queue *catalog_queue_named(const char *name);
 extern Queue *catalog_queue_by_id(int32 id);
 extern Queue *catalog_queue_reload(Queue *q);
 extern List *catalog_queue_ids(void);

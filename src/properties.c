@@ -65,7 +65,7 @@ static const Property properties[QUEUE_PROPERTIES] = {
 	SUPPORT_ALL, 1, MAX_US, SECONDS(30), NULL},
 	[PROP_MAX_ATTEMPTS] = {"max_attempts", INT4OID, true, SUPPORT_ALL,
 	1, PG_INT32_MAX, 0, NULL},
-	[PROP_DEAD_LETTER] = {"dead_letter", TEXTOID, true, SUPPORT_DEFAULT,
+	[PROP_DEAD_LETTER] = {"dead_letter", TEXTOID, true, SUPPORT_ALL,
 	0, 0, 0, NULL},
 	[PROP_RETRY_DELAY] = {"retry_delay", INTERVALOID, false, SUPPORT_ALL,
 	0, MAX_US, SECONDS(1), NULL},
@@ -128,7 +128,8 @@ property_name(PropertyId id)
 /*
  * Reads the properties of a call whose arguments hold them from first_arg on,
  * and checks them.  What was not said becomes the default, or stays NULL
- * without with_defaults, when a duration of zero takes an optional one away.
+ * without with_defaults, when a duration of zero or an empty text takes an
+ * optional one away.
  * The values live in the current memory context.
  */
 void
@@ -167,8 +168,12 @@ properties_from_call(FunctionCallInfo fcinfo, int first_arg,
 static bool
 is_clearing(const Property *prop, Datum value)
 {
-	return prop->nullable && prop->type == INTERVALOID &&
-		interval_microseconds(DatumGetIntervalP(value)) == 0;
+	if (!prop->nullable)
+		return false;
+	if (prop->type == INTERVALOID)
+		return interval_microseconds(DatumGetIntervalP(value)) == 0;
+	return prop->type == TEXTOID &&
+		VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0;
 }
 
 /*

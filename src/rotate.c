@@ -26,7 +26,6 @@
 #include "access/multixact.h"
 #include "access/relation.h"
 #include "access/transam.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/storage.h"
@@ -50,7 +49,7 @@
 #include "page.h"
 #include "readymap.h"
 #include "rotate.h"
-#include "txn.h"
+#include "transfer.h"
 
 /* A small queue's segment is closed at this size when it is mostly drained */
 #define SMALL_SEGMENT_BYTES (1024 * 1024)
@@ -488,59 +487,35 @@ rotate_wants_parking(Queue *q, QueueSegment *seg)
 /* The stragglers of one segment on their way to another */
 typedef struct Move
 {
-	Queue	   *q;
-	QueueSegment *seg;
-	Relation	rel;
-	int			n;
+	Transfer	t;
 	HeapTuple	tuple[PARK_BATCH];
 	int64		receipt[PARK_BATCH];	/* before the move, 0 = not leased */
-	TimestampTz due;
 } Move;
 
-/* Deletes the live messages of a page and keeps their copies */
-static void
-take_stragglers(Move *m, BlockNumber block)
+/* Every live message is a straggler */
+static bool
+is_straggler(Transfer *t, HeapTuple tup)
 {
-	Buffer		buffer = ReadBuffer(m->rel, block);
-	Buffer		vmbuffer = InvalidBuffer;
-	OffsetNumber offsets[RECEIPT_MAX_OFFSET];
-	TransactionId xid = GetCurrentTransactionId();
-	int			before = m->n;
+	return true;
+}
 
-	txn_reserve_pages(1);
-	if (PageIsAllVisible(BufferGetPage(buffer)))
-		visibilitymap_pin(m->rel, block, &vmbuffer);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	for (OffsetNumber offset = 1;
-		 !PageIsNew(BufferGetPage(buffer)) && m->n < PARK_BATCH &&
-		 offset <= PageGetMaxOffsetNumber(BufferGetPage(buffer)); offset++)
+/* Notes the receipts of what was taken; returns the earliest deadline */
+static TimestampTz
+note_receipts(Move *m)
+{
+	TimestampTz due = QUEUE_NO_DUE;
+
+	for (int i = 0; i < m->t.n; i++)
 	{
-		HeapTupleData tup;
-		MessageDecider decider;
-		MessageHead *head;
+		MessageHead *head = message_head(m->tuple[i]->t_data);
+		ItemPointer tid = &m->tuple[i]->t_self;
 
-		if (!layout_item_is_message(BufferGetPage(buffer), offset) ||
-			page_message_status(BufferGetPage(buffer), offset, m->rel, buffer,
-								&tup, &decider) != MESSAGE_LIVE)
-			continue;
-		head = message_head(tup.t_data);
-		m->tuple[m->n] = heap_copytuple(&tup);
-		m->receipt[m->n] = head->lease == 0 ? 0 :
-			receipt_encode(m->seg->life, block, offset, head->lease);
-		m->due = Min(m->due, head->visible_at);
-		offsets[m->n++ - before] = offset;
+		m->receipt[i] = head->lease == 0 ? 0 :
+			receipt_encode(m->t.seg->life, ItemPointerGetBlockNumber(tid),
+						   ItemPointerGetOffsetNumber(tid), head->lease);
+		due = Min(due, head->visible_at);
 	}
-	QUEUE_DEBUG_POINT("stragglers");
-	/* an all-visible page that we did not expect waits for the next turn */
-	if (page_delete(m->rel, buffer, offsets, m->n - before, xid,
-					GetCurrentCommandId(true), vmbuffer))
-		txn_note_page(TXN_REMOVED, m->q->shared, m->seg->slot, block,
-					  m->n - before, MAP_TOP_LANE, 0);
-	else
-		m->n = before;
-	UnlockReleaseBuffer(buffer);
-	if (BufferIsValid(vmbuffer))
-		ReleaseBuffer(vmbuffer);
+	return due;
 }
 
 /* A receipt from before the move, and the one that fits now */
@@ -573,10 +548,10 @@ find_forward(Forward *forwards, int n, int64 receipt)
 static Forward *
 list_forwards(Move *m, int32 life, int *n)
 {
-	Forward    *forwards = palloc((m->n + 1) * sizeof(Forward));
+	Forward    *forwards = palloc((m->t.n + 1) * sizeof(Forward));
 
 	*n = 0;
-	for (int i = 0; i < m->n; i++)
+	for (int i = 0; i < m->t.n; i++)
 	{
 		ItemPointer tid = &m->tuple[i]->t_self;
 
@@ -648,34 +623,39 @@ rotate_park(Queue *q, QueueSegment *seg)
 	int32		life;
 	int64		moved;
 	BlockNumber nblocks;
+	TimestampTz due;
 
-	m->q = q;
-	m->seg = seg;
-	m->due = QUEUE_NO_DUE;
+	m->t.q = q;
+	m->t.seg = seg;
+	m->t.wanted = is_straggler;
+	m->t.max = PARK_BATCH;
+	m->t.tuple = m->tuple;
 	if (lock_parent(q))
-		m->rel = catalog_open_segment(q, seg, false);
-	if (m->rel == NULL)
+		m->t.rel = catalog_open_segment(q, seg, false);
+	if (m->t.rel == NULL)
 	{
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(context);
 		return 0;
 	}
-	nblocks = RelationGetNumberOfBlocks(m->rel);
-	for (BlockNumber block = 0; block < nblocks && m->n < PARK_BATCH; block++)
+	nblocks = RelationGetNumberOfBlocks(m->t.rel);
+	for (BlockNumber block = 0; block < nblocks && m->t.n < PARK_BATCH;
+		 block++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (map_page_has_messages(seg->slot, block))
-			take_stragglers(m, block);
+			transfer_take(&m->t, block);
 	}
-	relation_close(m->rel, NoLock);
+	relation_close(m->t.rel, NoLock);
 
-	moved = m->n;
+	due = note_receipts(m);
+	moved = m->t.n;
 	if (moved > 0)
 	{
 		QUEUE_DEBUG_POINT("unparked");
 		PushActiveSnapshot(GetTransactionSnapshot());
 		life = append_messages(q, QUEUE_PARKING_CHAIN, TXN_MOVED_IN, m->tuple,
-							   m->n, m->due);
+							   moved, due);
 		forward_receipts(m, id, life);
 		PopActiveSnapshot();
 	}

@@ -18,6 +18,7 @@
 
 #include "admin.h"
 #include "catalog.h"
+#include "deadletter.h"
 #include "readymap.h"
 #include "rotate.h"
 #include "shmem.h"
@@ -386,6 +387,8 @@ tend_queues(TimestampTz now, bool full)
 		int32		id = lfirst_int(lc);
 
 		tend_queue(id, full, now);
+		if (forget)
+			deadletter_reap_unmapped(id);
 		if (forget)
 			worker_attempt_sql(forget_forwarding, &id);
 	}

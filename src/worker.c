@@ -44,6 +44,7 @@
 
 #include "claim.h"
 #include "compat.h"
+#include "deadletter.h"
 #include "guc.h"
 #include "look.h"
 #include "mapwalk.h"
@@ -553,9 +554,9 @@ send_notifications(void)
 
 /* When the next thing is to be done */
 static TimestampTz
-next_turn(TimestampTz notify_at)
+next_turn(TimestampTz at)
 {
-	TimestampTz next = Min(tend_at, notify_at);
+	TimestampTz next = Min(tend_at, at);
 	TimestampTz now = GetCurrentTimestamp();
 	MapSlot    *slot;
 
@@ -579,14 +580,14 @@ next_turn(TimestampTz notify_at)
  * for good, so that a deadline set meanwhile is either counted or wakes us.
  */
 static void
-sleep_until_next(TimestampTz notify_at)
+sleep_until_next(TimestampTz at)
 {
-	TimestampTz next = next_turn(notify_at);
+	TimestampTz next = next_turn(at);
 	TimestampTz now;
 
 	pg_atomic_write_u64(&my_db->sleep_until, next);
 	pg_memory_barrier();
-	next = Min(next, next_turn(notify_at));
+	next = Min(next, next_turn(at));
 	now = GetCurrentTimestamp();
 	if (next > now && !unfinished)
 	{
@@ -605,6 +606,7 @@ static void
 turn(void)
 {
 	TimestampTz notify_at;
+	TimestampTz reap_at;
 
 	unfinished = false;
 	pg_atomic_fetch_add_u64(&my_db->loops, 1);
@@ -616,10 +618,11 @@ turn(void)
 	if (GetCurrentTimestamp() >= tend_at ||
 		pg_atomic_read_u32(&my_db->full_pass) != 0)
 		tend(GetCurrentTimestamp());
+	reap_at = deadletter_reap(GetCurrentTimestamp());
 	notify_at = send_notifications();
 	pgstat_report_stat(false);
 	MemoryContextReset(turn_context);
-	sleep_until_next(notify_at);
+	sleep_until_next(Min(notify_at, reap_at));
 }
 
 /*

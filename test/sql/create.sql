@@ -94,7 +94,6 @@ SELECT error_of($$SELECT queue.create('b', retention_bytes => 0)$$);
 -- What this version cannot do is refused, not ignored.
 SELECT error_of($$SELECT queue.create('b', 'fifo')$$);
 SELECT error_of($$SELECT queue.create('b', 'stream')$$);
-SELECT error_of($$SELECT queue.create('b', dead_letter => 'made')$$);
 SELECT error_of($$SELECT queue.create('b', max_messages => 1)$$);
 SELECT error_of($$SELECT queue.create('b', max_bytes => 1)$$);
 SELECT error_of($$SELECT queue.create('b', overflow => 'block')$$);

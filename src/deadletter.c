@@ -1,0 +1,353 @@
+/*
+ * deadletter.c
+ *	  Takes dead messages away; for the worker.
+ *
+ * A message dies in place, at once, by whoever finds out.  Owns what happens
+ * next: with a dead-letter queue it is moved there; without one it is dropped
+ * when it expired or had to make room, and else kept for redrive().
+ *
+ * Invariants
+ *	- The move is one transaction, delete and insert: see transfer.c.
+ *	- While the dead-letter queue is missing, paused or busy, messages stay
+ *	  where they are and are tried again.
+ *	- A message that would come back to a queue where it has been, and that no
+ *	  consumer gave up since, is dropped: nothing goes round by itself.
+ *
+ * Whoever makes a message dead sets the queue's flag "reap" and wakes the
+ * worker; the pages are found by the ready map's facts.  Segments without a
+ * slot are looked through now and then.
+ *
+ * Locks: never waits for one.  RowExclusiveLock on the dead-letter queue's
+ * tail, then on segments of the queue, to the end of the transaction; what
+ * transfer.c takes.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "deadletter.h"
+#include "debug.h"
+#include "duration.h"
+#include "readymap.h"
+#include "transfer.h"
+#include "worker.h"
+#include "xdeath.h"
+
+/* Messages taken in one transaction */
+#define REAP_BATCH		1000
+
+/* Transactions in a row for one queue, so that others have their turn */
+#define REAP_BATCHES	8
+
+/* A queue whose messages die one by one is looked at this often */
+#define REAP_PAUSE_USECS	(USECS_PER_SEC / 50)
+
+/* The same when locks were in the way, or the dead-letter queue is */
+#define BUSY_PAUSE_USECS	(USECS_PER_SEC / 4)
+#define BLOCKED_MAX_USECS	(5 * USECS_PER_SEC)
+
+/* Longest pause after errors in a row */
+#define ERROR_MAX_USECS		(600 * USECS_PER_SEC)
+
+/* One batch */
+typedef struct ReapWork
+{
+	int32		queue_id;
+	bool		unmapped;		/* look at pages the map knows nothing of */
+	int			taken;
+	int			dropped;
+	bool		busy;			/* passed over a segment */
+	bool		blocked;		/* the dead-letter queue takes nothing */
+} ReapWork;
+
+/* Where a batch stands */
+typedef struct Reap
+{
+	ReapWork   *work;
+	Transfer	t;
+	Queue	   *to;				/* NULL: there is no dead-letter queue */
+	TimestampTz now;
+	int			nrenewed;		/* to be appended */
+	HeapTuple	taken[REAP_BATCH];
+	HeapTuple	renewed[REAP_BATCH];
+} Reap;
+
+/* Is it dead, and not to be kept? */
+static bool
+is_wanted(Transfer *t, HeapTuple tup)
+{
+	Reap	   *reap = t->arg;
+	MessageHead *head = message_head(tup->t_data);
+
+	return reap->to != NULL ? MESSAGE_IS_DEAD(head) :
+		message_is_droppable(head);
+}
+
+/* Makes what goes into the dead-letter queue; NULL = dropped */
+static HeapTuple
+dead_letter(Reap *reap, HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(reap->t.rel);
+	MessageHead *head = message_head(tuple->t_data);
+	bool		droppable = message_is_droppable(head);
+	Queue	   *to = reap->to;
+	Renewal		renewal;
+	Jsonb	   *headers;
+	Datum		value;
+	bool		isnull;
+
+	if (to == NULL)
+		return NULL;
+	value = heap_getattr(tuple, Anum_msg_headers, desc, &isnull);
+	headers = xdeath_add(isnull ? NULL : DatumGetJsonbP(value),
+						 reap->t.q->name, (DeathReason) head->holder,
+						 head->id, reap->now, NULL);
+	if (droppable && xdeath_is_cycle(headers, to->name))
+		return NULL;
+	renewal.visible_at = renewal.enqueued_at = reap->now;
+	renewal.expires_at = to->ttl > 0 ? timestamp_plus(reap->now, to->ttl) :
+		QUEUE_NO_EXPIRY;
+	renewal.headers = JsonbPGetDatum(headers);
+	return transfer_renew(desc, tuple, &renewal);
+}
+
+/* Is there perhaps something for us on the page? */
+static bool
+page_is_concerned(Reap *reap, BlockNumber block)
+{
+	MapPage		page;
+
+	if (!map_read_page(reap->t.seg->slot, block, &page))
+		return reap->work->unmapped;
+	return reap->to != NULL ? page.facts.dead > 0 : page.facts.droppable;
+}
+
+/* Takes what there is in the open segment, up to the batch */
+static void
+reap_segment(Reap *reap)
+{
+	Transfer   *t = &reap->t;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(t->rel);
+
+	for (BlockNumber block = 0; block < nblocks && t->n < t->max; block++)
+	{
+		int			before = t->n;
+
+		if (!page_is_concerned(reap, block))
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		transfer_take(t, block);
+		for (int i = before; i < t->n; i++)
+		{
+			HeapTuple	renewed = dead_letter(reap, t->tuple[i]);
+
+			if (renewed == NULL)
+				reap->work->dropped++;
+			else
+				reap->renewed[reap->nrenewed++] = renewed;
+		}
+	}
+}
+
+/* Takes from all segments of the queue, up to the batch */
+static void
+reap_segments(Reap *reap)
+{
+	Transfer   *t = &reap->t;
+
+	for (int i = 0; i < t->q->nsegments && t->n < t->max; i++)
+	{
+		QueueSegment *seg = &t->q->segments[i];
+		MapSlot    *slot = catalog_slot(t->q, seg);
+		int			before = t->n;
+
+		if (seg->state == SEGMENT_FREE || seg->restored)
+			continue;
+		if (!reap->work->unmapped &&
+			(slot == NULL || pg_atomic_read_u64(&slot->dead) == 0))
+			continue;
+		t->seg = seg;
+		t->rel = catalog_open_segment(t->q, seg, false);
+		if (t->rel == NULL)
+		{
+			reap->work->busy = true;
+			if (!t->q->valid)
+				return;
+			continue;
+		}
+		reap_segment(reap);
+		relation_close(t->rel, t->n > before ? NoLock : RowExclusiveLock);
+	}
+}
+
+/*
+ * The dead-letter queue of a queue that has one, with its tail locked so that
+ * nothing need be waited for later; NULL when it can take nothing now.
+ */
+static Queue *
+open_target(Queue *q)
+{
+	Queue	   *to = catalog_queue_named(q->dead_letter);
+	QueueSegment *tail;
+	Relation	rel;
+
+	if (to == NULL || to == q || to->enqueue_paused || to->kind == 's')
+		return NULL;
+	tail = catalog_tail(to, QUEUE_MAIN_CHAIN);
+	if (tail == NULL)
+		return NULL;
+	rel = catalog_open_segment(to, tail, false);
+	if (rel == NULL)
+		return NULL;
+	relation_close(rel, NoLock);
+	return to;
+}
+
+/* Does the map know of dead messages? */
+static bool
+has_dead(Queue *q)
+{
+	for (int i = 0; i < q->nsegments; i++)
+	{
+		MapSlot    *slot = catalog_slot(q, &q->segments[i]);
+
+		if (slot != NULL && pg_atomic_read_u64(&slot->dead) > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Takes one batch away, in the current transaction */
+static void
+reap_batch(void *arg)
+{
+	ReapWork   *work = arg;
+	Queue	   *q = catalog_queue_by_id(work->queue_id);
+	MemoryContext context;
+	MemoryContext old;
+	Reap	   *reap;
+
+	if (q == NULL || (!work->unmapped && !has_dead(q)))
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "queue reap",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	reap = palloc0(sizeof(Reap));
+	reap->work = work;
+	reap->now = GetCurrentTimestamp();
+	reap->t.q = q;
+	reap->t.wanted = is_wanted;
+	reap->t.arg = reap;
+	reap->t.max = REAP_BATCH;
+	reap->t.tuple = reap->taken;
+	if (q->dead_letter[0] != '\0')
+	{
+		reap->to = open_target(q);
+		work->blocked = reap->to == NULL;
+	}
+	if (!work->blocked)
+	{
+		reap_segments(reap);
+		QUEUE_DEBUG_POINT("reaped");
+		if (reap->nrenewed > 0)
+		{
+			transfer_number(reap->to, reap->renewed, reap->nrenewed);
+			transfer_append(reap->to, reap->renewed, reap->nrenewed,
+							reap->now);
+		}
+		QUEUE_DEBUG_POINT("dead_lettered");
+		work->taken = reap->t.n;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* A pause that doubles with each failure in a row */
+static void
+back_off(QueueShared *qs, int64 shortest, int64 longest)
+{
+	qs->reap_failures = Min(qs->reap_failures + 1, 20);
+	qs->reap_at = GetCurrentTimestamp() +
+		Min(shortest << (qs->reap_failures - 1), longest);
+	pg_atomic_write_u32(&qs->reap, 1);
+}
+
+/* Takes a queue's dead messages away, batch by batch */
+static void
+reap_queue(QueueShared *qs)
+{
+	for (int i = 0; i < REAP_BATCHES; i++)
+	{
+		ReapWork	work = {.queue_id = qs->id};
+
+		/* cleared before we look */
+		pg_atomic_exchange_u32(&qs->reap, 0);
+		if (!worker_attempt_sql(reap_batch, &work))
+		{
+			back_off(qs, USECS_PER_SEC, ERROR_MAX_USECS);
+			return;
+		}
+		queue_count(qs, COUNT_DROPPED, work.dropped);
+		if (work.blocked || work.busy)
+		{
+			back_off(qs, BUSY_PAUSE_USECS, BLOCKED_MAX_USECS);
+			return;
+		}
+		qs->reap_failures = 0;
+		if (work.taken < REAP_BATCH)
+		{
+			qs->reap_at = GetCurrentTimestamp() + REAP_PAUSE_USECS;
+			return;
+		}
+	}
+	/* others first, then the rest */
+	pg_atomic_write_u32(&qs->reap, 1);
+	qs->reap_at = 0;
+}
+
+/*
+ * Takes away the dead messages of all queues that ask for it.  Returns when
+ * the next one is to be looked at.
+ */
+TimestampTz
+deadletter_reap(TimestampTz now)
+{
+	TimestampTz next = QUEUE_NO_DUE;
+
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+	{
+		QueueShared *qs = &queue_shmem->queues[i];
+
+		if (!qs->in_use || qs->dboid != MyDatabaseId ||
+			pg_atomic_read_u32(&qs->reap) == 0)
+			continue;
+		if (qs->reap_at <= now)
+			reap_queue(qs);
+		if (pg_atomic_read_u32(&qs->reap) != 0)
+			next = Min(next, qs->reap_at);
+	}
+	return next;
+}
+
+/*
+ * The same for one queue, for pages and queues that have no place in shared
+ * memory: nobody can ask there.
+ */
+void
+deadletter_reap_unmapped(int32 queue_id)
+{
+	ReapWork	work;
+
+	do
+	{
+		memset(&work, 0, sizeof(work));
+		work.queue_id = queue_id;
+		work.unmapped = true;
+	} while (worker_attempt_sql(reap_batch, &work) &&
+			 work.taken == REAP_BATCH);
+}

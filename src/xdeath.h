@@ -1,0 +1,19 @@
+/*
+ * xdeath.h
+ *	  The history of a message's deaths, in its header x-death.
+ */
+#ifndef QUEUE_XDEATH_H
+#define QUEUE_XDEATH_H
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#include "layout.h"
+
+extern Jsonb *xdeath_add(Jsonb *headers, const char *queue,
+						 DeathReason reason, int64 id, TimestampTz at,
+						 const char *detail);
+extern bool xdeath_is_cycle(Jsonb *headers, const char *target);
+extern char *xdeath_origin(Jsonb *headers);
+
+#endif							/* QUEUE_XDEATH_H */
