@@ -9,18 +9,24 @@ usage() {
 	cat <<-TEXT
 		run.sh [option ...] [workload ...]
 
-		Without a workload: "core", those that have a target of their own.
-		"sweep": enqueue and drain by batch, connections, body. "all": each one.
+		Without a workload: "core", throughput and wake-up, about 40 minutes.
+		"sweep": enqueue and drain by batch, connections, body. "all": each one,
+		some five hours; with --state DIR it goes on where it was interrupted.
 
 		  --list              workloads and contestants
 		  --quick             a smoke run: tiny backlog, one round, one second
+		  --full              every workload, and PGMQ's shape too
+		  --state DIR         keep finished cases there, and go on after them
+		  --install           install the packages of contestants by apt-get
+		  --pgmq FILE         PGMQ takes part, by this file of SQL
+		  --minutes N         length of the runs beside a held snapshot    (2)
 		  --rounds N          trials of each contestant in each case     (3)
 		  --seconds N         length of a trial that is limited by time  (8)
 		  --backlog N         messages to drain                    (1000000)
 		  --connections LIST  such as 1,8,32,128     instead of a case's own
 		  --batches LIST      such as 1,10,100,1000  instead of a case's own
 		  --bodies LIST       such as 98,2048, bytes instead of a case's own
-		  --contestants LIST  (copy,insert,table,queue), see --list
+		  --contestants LIST  see --list               (those there are)
 		  --checkpoint WHEN   after-load: each trial starts just after one
 		                      none: the backlog's pages are still dirty and
 		                      cost no full-page images       (after-load)
@@ -35,7 +41,11 @@ usage() {
 # ---------------------------------------------------------------- options
 
 workloads=
-contestants='copy insert table queue'
+contestants='copy insert table pgq redis rabbitmq queue'
+pgmq_file=
+opt_state=
+install=0
+minutes=2
 rounds=3
 trial_seconds=8
 opt_backlog=1000000
@@ -82,6 +92,11 @@ parse_options() {
 				;;
 			--check) check=1 ;;
 			--keep) export KEEP=1 ;;
+			--install) install=1 ;;
+			--full)
+				workloads=' all'
+				contestants='copy insert table vt_table pgq redis rabbitmq queue'
+				;;
 			--*)
 				[ $# -ge 2 ] || refuse "$1 wants a value, see --help"
 				parse_option "$1" "$2"
@@ -105,6 +120,9 @@ parse_option() {
 		--batches) opt_batches=$list ;;
 		--bodies) opt_bodies=$list ;;
 		--contestants) contestants=$list ;;
+		--minutes) minutes=$2 ;;
+		--pgmq) pgmq_file=$(realpath "$2") ;;
+		--state) opt_state=$(realpath -m "$2") ;;
 		--checkpoint) checkpoint=$2 ;;
 		--set) extra_settings+=$2$'\n' ;;
 		--json) json=$(realpath -m "$2") ;;
@@ -117,10 +135,16 @@ parse_option() {
 expand_workloads() {
 	local w out=
 
+	local core="enqueue enqueue_server drain_bodies drain_server drain_single
+		pop claim cycle wakeup"
+
 	for w in ${workloads:-core}; do
 		case $w in
-			core) w="enqueue_server enqueue drain_server drain_bodies claim" ;;
-			all) w=$(cd "$bench/workloads" && echo *.sh | sed 's/\.sh//g') ;;
+			core) w=$core ;;
+			all)
+				w="$core sweep duplex snapshot idle_xact straggler delayed
+					many_queues idle restart"
+				;;
 			*)
 				[ -f "$bench/workloads/$w.sh" ] ||
 					refuse "no workload \"$w\", see --list"
@@ -135,18 +159,44 @@ check_contestants() {
 	local c
 
 	want_queue=0
+	[ -z "$pgmq_file" ] || contestants="$contestants pgmq"
 	for c in $contestants; do
-		[ -f "$bench/contestants/$c/setup.sql" ] ||
+		[ -f "$bench/contestants/$c/about" ] ||
 			refuse "no contestant \"$c\", see --list"
 		[ "$c" != queue ] || want_queue=1
 	done
+}
+
+# Drops those that are not to be had here.
+available_contestants() {
+	local c out=
+
+	for c in $contestants; do
+		! contestant_available "$c" || out="$out $c"
+	done
+	contestants=$out
+}
+
+install_contestants() {
+	local c packages=
+
+	for c in $contestants; do
+		if [ -f "$bench/contestants/$c/packages" ] &&
+			! contestant_available "$c" 2>/dev/null
+		then
+			packages="$packages $(cat "$bench/contestants/$c/packages")"
+		fi
+	done
+	# shellcheck disable=SC2086
+	[ -z "$packages" ] || "$top/test/setup.sh" packages $packages ||
+		say 'Not all could be installed'
 }
 
 # --------------------------------------------------- before the measuring
 
 # What the figures depend on, as name<TAB>value.
 describe_machine() {
-	local version=none
+	local version=none c
 
 	if [ "$want_queue" = 1 ]; then
 		version=$(query "SELECT default_version FROM pg_available_extensions
@@ -170,7 +220,11 @@ describe_machine() {
 		seconds "$trial_seconds" \
 		backlog "$opt_backlog" \
 		checkpoint "$checkpoint" \
-		contestants "$contestants"
+		contestants "${contestants# }" \
+		limits "$(cd "$bench/contestants" && echo */limit | sed 's,/limit,,g')"
+	for c in $contestants; do
+		! is_broker "$c" || printf 'version.%s\t%s\n' "$c" "$("${c}_version")"
+	done
 	bench_settings | sed 's/ = /\t/; s/^/setting./'
 }
 
@@ -204,6 +258,7 @@ leave() {
 	local status=$?
 
 	stop_background
+	brokers_end
 	(exit "$status") || true
 	work_end || true
 	exit "$status"
@@ -220,18 +275,22 @@ main() {
 	. "$bench/../cluster.sh"
 	. "$bench/lib/cluster.sh"
 	. "$bench/lib/common.sh"
+	. "$bench/lib/brokers.sh"
+	. "$bench/lib/cases.sh"
 	. "$bench/lib/steady.sh"
 	. "$bench/lib/wake.sh"
 	if [ "$(id -u)" = 0 ]; then
 		"$top/test/setup.sh" build
 	fi
+	[ "$install" = 0 ] || install_contestants
+	available_contestants
 	result_tmp=${TMPDIR:-/tmp}
 	export TMPDIR=$tmp
 	work_begin
 	trap leave EXIT
 	mkdir "$work/logs"
-	: >"$work/raw.tsv"
 	: >"$work/warnings"
+	state_begin
 
 	prepare
 	for w in $workloads; do
@@ -245,6 +304,7 @@ main() {
 	if [ -z "$json" ]; then
 		json=$(mktemp -d "$result_tmp/queue-bench.XXXXXX")/bench.json
 	fi
+	state_collect
 	perl "$bench/lib/report.pl" "$work" "$bench/targets.tsv" "$json" || status=$?
 	[ "$status" -le 1 ] || die 'the report failed'
 	echo "Raw figures: $json"

@@ -45,6 +45,11 @@ bench_cluster() {
 	cluster_start bench
 	psql -qX -c 'CREATE DATABASE bench'
 	export PGDATABASE=bench
+	# it counts the pages that were dirtied, and is not part of every server
+	with_buffercache=0
+	if query 'CREATE EXTENSION pg_buffercache' 2>/dev/null; then
+		with_buffercache=1
+	fi
 }
 
 # CPU time in ms that all server processes have used, those that have ended

@@ -91,7 +91,9 @@ contestants_with() {
 	local c
 
 	for c in $contestants; do
-		if has_file "$c" "$1" || has_file "$c" "${1%.pgbench}.copy"; then
+		if has_file "$c" "$1" || has_file "$c" "${1%.pgbench}.copy" ||
+			has_file "$c" "${1%.pgbench}.client"
+		then
 			echo "$c"
 		fi
 	done
@@ -102,45 +104,79 @@ clients_or() { echo "${opt_clients:-$1}"; }
 batches_or() { echo "${opt_batches:-$1}"; }
 bodies_or() { echo "${opt_bodies:-$1}"; }
 
-# Nothing is left of a trial, and the contestant has its empty queue.
+# Nothing is left of a trial, and the contestant has its empty queue. $clients
+# and $batch, where set, are the trial's.
 contestant_fresh() {
 	contestants_drop
-	query_file "$bench/contestants/$1/setup.sql" >/dev/null
+	if is_broker "$1"; then
+		broker_begin "$1"
+		broker_client "$1" reset
+	else
+		query_file "$bench/contestants/$1/setup.sql" \
+			-v "clients=${clients:-8}" -v "pgmq_file=$pgmq_file" >/dev/null
+	fi
 }
 
 contestants_drop() {
 	local c
 
 	for c in $contestants; do
-		query_file "$bench/contestants/$c/drop.sql" >/dev/null
+		if ! is_broker "$c"; then
+			query_file "$bench/contestants/$c/drop.sql" >/dev/null
+		elif [ -n "${broker_pids[$c]-}" ]; then
+			broker_client "$c" reset
+		fi
 	done
 }
 
 # contestant_load CONTESTANT COUNT SIZE [FILE]
 contestant_load() {
-	if [ "$2" -gt 0 ]; then
+	[ "$2" -gt 0 ] || return 0
+	if is_broker "$1"; then
+		broker_client "$1" -n "$2" -s "$3" load
+	else
 		query "CALL bench.fill_pool($3)"
 		query_file "$bench/contestants/$1/${4:-load.sql}" -v "count=$2" \
-			>/dev/null
+			-v "batch=${batch:-100}" >/dev/null
 	fi
 }
 
 # "claimable|total", counted in the table, not taken from the contestant's
 # statistics.
 contestant_count() {
-	query_file "$bench/contestants/$1/count.sql"
+	if is_broker "$1"; then
+		broker_client "$1" count
+	else
+		query_file "$bench/contestants/$1/count.sql"
+	fi
+}
+
+contestant_cpu_ms() {
+	if is_broker "$1"; then broker_cpu_ms "$1"; else server_cpu_ms; fi
+}
+
+# Bytes of WAL, or what a broker has written to its files.
+contestant_written() {
+	if is_broker "$1"; then
+		broker_written "$1"
+	else
+		query "SELECT pg_current_wal_insert_lsn() - '0/0'"
+	fi
+}
+
+# Pages that wait to be written to the data files, or were since the server
+# started.
+pages_dirtied() {
+	if [ "$with_buffercache" = 0 ]; then
+		echo 0
+		return
+	fi
+	query 'SELECT buffers_clean + buffers_backend +
+				  (SELECT count(*) FROM pg_buffercache WHERE isdirty)
+			 FROM pg_stat_bgwriter'
 }
 
 # ------------------------------------------------------------------ trials
-
-# record METRIC UNIT BETTER CONTESTANT VALUE: one raw figure of the case $key,
-# $title in round $round. METRIC "main" is what the workload is about.
-record() {
-	local IFS=$'\t'
-
-	printf '%s\n' "$key"$'\t'"$title"$'\t'"$1"$'\t'"$2"$'\t'"$3"$'\t'"$4"$'\t'"$round"$'\t'"$5" \
-		>>"$work/raw.tsv"
-}
 
 # Every trial starts just after a checkpoint, so that none pays for what its
 # predecessor left in memory.
@@ -157,25 +193,32 @@ script_for() {
 	local kind=pgbench out
 
 	has_file "$1" "$2.pgbench" || kind=copy
+	! has_file "$1" "$2.client" || kind=client
 	out="$work/$1.$2.$kind"
 	sed "s/{{batch}}/$3/g" "$bench/contestants/$1/$2.$kind" >"$out"
 	echo "$out"
 }
 
 # drive LOG CLIENTS BATCH SIZE FILE [pgbench option ...]
-# Runs pgbench, or the probe where FILE is a COPY; leaves tps, latency (ms) and
+# Runs pgbench, the probe where FILE is a COPY, or a broker's client; leaves tps, latency (ms) and
 # transactions. False, with a warning, when it fails.
 drive() {
-	local log=$1 clients=$2 batch=$3 size=$4 file=$5 threads
+	local log=$1 clients=$2 batch=$3 size=$4 file=$5 threads mode
 
 	shift 5
 	threads=$((clients < cores ? clients : cores))
 	set -- pgbench -n -M prepared -c "$clients" -j "$threads" \
-		-D init=1 -D "size=$size" -D "batch=$batch" -D key=0 "$@" -f "$file"
+		-D init=1 -D "size=$size" -D "batch=$batch" -D key=0 \
+		-D "clients=$clients" -D "backlog=${backlog:-0}" "$@" -f "$file"
 	if [ "${file##*.}" = copy ]; then
 		build_probe
 		set -- "$work/probe" -c "$clients" -b "$batch" -s "$size" \
 			-T "$trial_seconds" -e "$file" copy
+	elif [ "${file##*.}" = client ]; then
+		mode=(-T "$trial_seconds")
+		[ "$limit" != drain ] || mode=(-n "$backlog")
+		set -- broker_client "$contestant" -c "$clients" -b "$batch" \
+			-s "$size" "${mode[@]}" "$(cat "$file")"
 	fi
 	if ! run_child "$@" >"$log" 2>&1 || grep -q 'aborted\|ERROR' "$log"; then
 		grep -h 'ERROR' "$log" | head -n 3 >&2
@@ -209,17 +252,19 @@ throughput() {
 
 	key="$workload b=$batch c=$clients s=$size"
 	title="$(workload_title "$workload"), batch $batch, $clients conn, $size B"
+	case_begin "$key" || return 0
 	say "$title"
 	for round in $(seq "$rounds"); do
 		for contestant in $(contestants_with "$script.pgbench"); do
 			throughput_trial
 		done
 	done
+	case_end "$key"
 }
 
 # One trial of throughput(), whose variables it uses.
 throughput_trial() {
-	local file log after wal0 wal cpu all clients_cpu messages rate args
+	local file log after wal cpu all clients_cpu messages rate args pages
 
 	contestant_fresh "$contestant"
 	contestant_load "$contestant" "$backlog" "$size"
@@ -233,15 +278,17 @@ throughput_trial() {
 	else
 		args=(-T "$trial_seconds")
 	fi
-	wal0=$(query 'SELECT pg_current_wal_insert_lsn()')
+	pages=$(pages_dirtied)
+	wal=$(contestant_written "$contestant")
 	clients_cpu=$(client_cpu_ms)
-	cpu=$(server_cpu_ms)
+	cpu=$(contestant_cpu_ms "$contestant")
 	all=$(machine_cpu_ms)
 	drive "$log" "$clients" "$batch" "$size" "$file" "${args[@]}" || return 0
 	all=$(($(machine_cpu_ms) - all))
-	cpu=$(($(server_cpu_ms) - cpu))
+	cpu=$(($(contestant_cpu_ms "$contestant") - cpu))
 	clients_cpu=$(($(client_cpu_ms) - clients_cpu))
-	wal=$(query "SELECT pg_current_wal_insert_lsn() - '$wal0'")
+	wal=$(($(contestant_written "$contestant") - wal))
+	pages=$(($(pages_dirtied) - pages))
 	after=$(contestant_count "$contestant")
 
 	messages=$(messages_done "$after")
@@ -258,6 +305,10 @@ throughput_trial() {
 	record latency ms lower "$contestant" "$latency"
 	record wal B/msg lower "$contestant" "$wal"
 	record cpu us/msg lower "$contestant" "$cpu"
+	if ! is_broker "$contestant" && [ "$with_buffercache" = 1 ]; then
+		record pages '/1000' lower "$contestant" \
+			"$(calc "$pages * 1000 / $messages")"
+	fi
 	record others % lower "$contestant" "$all"
 	if [ "$all" -gt "${most_others:-0}" ]; then
 		most_others=$all
@@ -305,12 +356,12 @@ drain_limit() {
 	fi
 }
 
-# The cases of a workload that drains a backlog: WORKLOAD BATCHES.
+# The cases of a workload that drains a backlog: WORKLOAD BATCHES [CLIENTS].
 drain_cases() {
 	local b c s
 
 	for s in $(bodies_or 98); do
-		for c in $(clients_or 8); do
+		for c in $(clients_or "${3:-8}"); do
 			for b in $(batches_or "$2"); do
 				throughput "$1" "$1" "$c" "$b" "$s" \
 					"$(backlog_for "$s")" "$(drain_limit "$b")"

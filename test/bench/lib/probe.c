@@ -14,7 +14,6 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,23 +21,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
 
-typedef struct Sample
-{
-	double		at;				/* seconds since the start */
-	double		ms;
-} Sample;
+#include "measure.h"
 
-typedef struct Samples
-{
-	Sample	   *items;
-	size_t		count;
-	size_t		space;
-} Samples;
+/* Pause of a consumer that has to poll and found nothing */
+#define POLL_SECONDS 0.005
+
+/* Parts of a steady run, for a plot over time */
+#define SLICES 40
 
 typedef struct Worker
 {
@@ -66,39 +59,11 @@ static atomic_bool stopping;
 static _Atomic double *sent;
 static long sent_max;
 
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static void
-sleep_until(double when)
-{
-	struct timespec ts;
-
-	ts.tv_sec = (time_t) when;
-	ts.tv_nsec = (long) ((when - ts.tv_sec) * 1e9);
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
-		;
-}
-
 static void
 fail(const char *what, PGconn *conn)
 {
 	fprintf(stderr, "probe: %s: %s\n", what, conn ? PQerrorMessage(conn) : "");
 	exit(2);
-}
-
-static void *
-need(void *memory)
-{
-	if (memory == NULL)
-		fail("out of memory", NULL);
-	return memory;
 }
 
 static char *
@@ -114,19 +79,6 @@ read_file(const char *path)
 	text[length] = '\0';
 	fclose(file);
 	return text;
-}
-
-static void
-add_sample(Samples *s, double at, double ms)
-{
-	if (s->count == s->space)
-	{
-		s->space = s->space ? s->space * 2 : 1024;
-		s->items = need(realloc(s->items, s->space * sizeof(Sample)));
-	}
-	s->items[s->count].at = at;
-	s->items[s->count].ms = ms;
-	s->count++;
 }
 
 static PGresult *
@@ -191,24 +143,6 @@ ack_rows(PGconn *conn, PGresult *res)
 	free(keys);
 }
 
-static int
-compare(const void *a, const void *b)
-{
-	double		x = ((const Sample *) a)->ms;
-	double		y = ((const Sample *) b)->ms;
-
-	return (x > y) - (x < y);
-}
-
-/* The items must be sorted. */
-static double
-percentile(const Sample *items, size_t count, double p)
-{
-	if (count == 0)
-		return 0;
-	return items[(size_t) (p * (count - 1) + 0.5)].ms;
-}
-
 static Samples
 gather(Worker *workers, int count)
 {
@@ -258,36 +192,44 @@ steady_worker(void *arg)
 	return NULL;
 }
 
+/* Median and 99th percentile of each of n equal parts of the run */
+static void
+print_parts(const char *name, int n, const Samples *all)
+{
+	Samples		part = {0};
+
+	for (int i = 0; i < n; i++)
+	{
+		part.count = 0;
+		for (size_t j = 0; j < all->count; j++)
+		{
+			int			p = (int) (all->items[j].at * n / seconds);
+
+			if ((p < n ? p : n - 1) == i)
+				add_sample(&part, all->items[j].at, all->items[j].ms);
+		}
+		sort_samples(&part);
+		printf("%s\t%d\t%.4f\t%.4f\t%zu\n", name, i + 1,
+			   percentile(&part, 0.5), percentile(&part, 0.99), part.count);
+	}
+	free(part.items);
+}
+
 static void
 steady_report(Worker *workers)
 {
 	Samples		all = gather(workers, clients);
-	Samples		part = {0};
 	long		messages = 0;
 	double		elapsed = now() - start;
 
 	for (int i = 0; i < clients; i++)
 		messages += workers[i].messages;
-	for (int tenth = 0; tenth < 10; tenth++)
-	{
-		part.count = 0;
-		for (size_t j = 0; j < all.count; j++)
-		{
-			int			t = (int) (all.items[j].at * 10 / seconds);
-
-			if ((t > 9 ? 9 : t) == tenth)
-				add_sample(&part, all.items[j].at, all.items[j].ms);
-		}
-		if (part.count > 0)
-			qsort(part.items, part.count, sizeof(Sample), compare);
-		printf("tenth\t%d\t%.4f\t%.4f\t%zu\n", tenth + 1,
-			   percentile(part.items, part.count, 0.5),
-			   percentile(part.items, part.count, 0.99), part.count);
-	}
-	qsort(all.items, all.count, sizeof(Sample), compare);
+	print_parts("tenth", 10, &all);
+	print_parts("slice", SLICES, &all);
+	sort_samples(&all);
 	printf("total\t%ld\t%.1f\t%.4f\t%.4f\n", messages, messages / elapsed,
-		   percentile(all.items, all.count, 0.5),
-		   percentile(all.items, all.count, 0.99));
+		   percentile(&all, 0.5),
+		   percentile(&all, 0.99));
 }
 
 static void
@@ -366,14 +308,18 @@ static void *
 wake_consumer(void *arg)
 {
 	Worker	   *w = arg;
-	bool		wait = strcmp(mode, "wait") == 0;
+	bool		poll = strcmp(mode, "poll") == 0;
+	bool		wait = poll || strcmp(mode, "wait") == 0;
 
 	if (!wait)
 		PQclear(run(w->conn, "LISTEN bench"));
 	while (!stopping)
 	{
 		if (wait)
-			take_rows(w);
+		{
+			if (take_rows(w) == 0 && poll)
+				sleep_until(now() + POLL_SECONDS);
+		}
 		else
 			listen_turn(w);
 	}
@@ -453,13 +399,7 @@ wake(void)
 		fprintf(stderr, "probe: %ld sent, %zu arrived\n", sent_max, all.count);
 		exit(3);
 	}
-	qsort(all.items, all.count, sizeof(Sample), compare);
-	printf("wake\t%zu\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\n", all.count,
-		   percentile(all.items, all.count, 0.5),
-		   percentile(all.items, all.count, 0.9),
-		   percentile(all.items, all.count, 0.99),
-		   percentile(all.items, all.count, 0.999),
-		   percentile(all.items, all.count, 1));
+	print_wake(&all);
 }
 
 /* --------------------------------------------------------------- copy */
@@ -496,7 +436,6 @@ copy_worker(void *arg)
 	return NULL;
 }
 
-/* In pgbench's words, so that the caller reads both alike. */
 static void
 copy(void)
 {
@@ -519,11 +458,7 @@ copy(void)
 		messages += workers[i].messages;
 	}
 	elapsed = now() - start;
-	printf("number of transactions actually processed: %ld\n",
-		   messages / batch);
-	printf("latency average = %.3f ms\n",
-		   elapsed * clients * batch * 1000 / messages);
-	printf("tps = %.3f\n", messages / batch / elapsed);
+	print_throughput(messages / batch, clients, elapsed);
 }
 
 /* -------------------------------------------------------------- first */
@@ -557,7 +492,7 @@ usage(void)
 {
 	fprintf(stderr, "usage: probe steady|wake|copy|first [-c clients] "
 			"[-p producers] [-b batch]\n  [-s body size] "
-			"[-r messages a second] [-T seconds]\n  [-m wait|listen|notify|row] "
+			"[-r messages a second] [-T seconds]\n  [-m wait|poll|listen|notify|row] "
 			"[-e enqueue file] [-q claim file] [-a ack file]\n");
 	return 2;
 }

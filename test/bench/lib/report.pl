@@ -33,6 +33,11 @@ sub number {
     return $s;
 }
 
+my %machine = map { $_->[0] => $_->[1] // '' } rows("$workdir/machine.tsv");
+
+# Contestants that are no queues
+my %limit = map { $_ => 1 } split / /, $machine{limits} // '';
+
 # ------------------------------------------------------------- collect
 
 my (@cases, %case, @contestants, %known);
@@ -82,16 +87,20 @@ sub target_value {
     }
     return ratio($c, $against) if $against ne 'best';
     my @r = sort { $a <=> $b } grep { defined } map { ratio($c, $_) }
-      grep { $_ ne 'queue' } keys %{ $c->{median} };
+      grep { $_ ne 'queue' && !$limit{$_} } keys %{ $c->{median} };
     return $r[0];
 }
 
-my (%target, $missed);
+my (%target, $missed, @unmeasured);
 for my $t (rows($targets_file)) {
     my ($key, $metric, $against, $op, $threshold, $source) = @$t;
-    my $c = $case{"$key\t$metric"} or next;
-    my $value = target_value($c, $against);
-    next if !defined $value;
+    my $c = $case{"$key\t$metric"};
+    my $value = $c ? target_value($c, $against) : undef;
+    if (!defined $value) {
+        push @unmeasured, "$key" . ($metric ne 'main' ? ", $metric" : '')
+          . ", of $against, $op $threshold ($source)";
+        next;
+    }
     my $met = $op eq '>=' ? $value >= $threshold : $value <= $threshold;
     $missed = 1 if !$met;
     push @{ $target{"$key\t$metric"} }, {
@@ -146,6 +155,7 @@ if (%target) {
         }
     }
 }
+print "\nTargets not measured:\n", map { "  $_\n" } @unmeasured if @unmeasured;
 my @warnings = do {
     open(my $fh, '<', "$workdir/warnings") or die;
     map { chomp; $_ } <$fh>;
@@ -178,7 +188,6 @@ sub json_string {
     return "\"$s\"";
 }
 
-my %machine = map { $_->[0] => $_->[1] // '' } rows("$workdir/machine.tsv");
 my %settings = map { s/^setting\.//r => $machine{$_} } grep { /^setting\./ } keys %machine;
 delete $machine{$_} for grep { /^setting\./ } keys %machine;
 my @out = map {
@@ -192,9 +201,15 @@ my @out = map {
         median => $c->{median}, ratio_of_queue_to => \%ratios, targets => $t,
     }
 } @cases;
+my @series = map {
+    my ($key, $metric, $who, $second, $value) = @$_;
+    { key => $key, metric => $metric, contestant => $who, second => $second,
+        value => $value }
+} rows("$workdir/series.tsv");
 open(my $fh, '>', $json_file) or die "$json_file: $!\n";
 print $fh json({ machine => \%machine, settings => \%settings,
-        warnings => \@warnings, cases => \@out }), "\n";
+        warnings => \@warnings, cases => \@out, series => \@series,
+        targets_not_measured => \@unmeasured }), "\n";
 close($fh) or die "$json_file: $!\n";
 
 exit($missed ? 1 : 0);

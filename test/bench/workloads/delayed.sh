@@ -7,6 +7,7 @@ workload_delayed() {
 	local contestant empty full
 
 	[ "$quick" = 0 ] || title="claim, $opt_backlog delayed"
+	case_begin "$key" || return 0
 	say "$title"
 	build_probe
 	for round in $(seq "$rounds"); do
@@ -26,4 +27,5 @@ workload_delayed() {
 				"$round" "$contestant" "$empty" "$full")"
 		done
 	done
+	case_end "$key"
 }

@@ -3,5 +3,5 @@
 # title: claim+ack, bodies sent
 
 workload_drain_bodies() {
-	drain_cases drain_bodies 100
+	drain_cases drain_bodies '100 10'
 }

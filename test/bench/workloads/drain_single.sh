@@ -5,5 +5,5 @@
 workload_drain_single() {
 	local opt_batches=
 
-	drain_cases drain_single 1
+	drain_cases drain_single 1 '8 32'
 }

@@ -1,15 +1,20 @@
 # shellcheck shell=bash
-# about: what a hundred idle queues cost: WAL, transaction ids, CPU
+# about: what a hundred and a thousand idle queues cost: WAL, transaction ids, CPU
 # title: idle
 
 workload_idle() {
-	local key='idle queues=100' title='100 idle queues' round=1
-	local contestant seconds=60
+	local key title round=1 contestant queues seconds=60
 
 	[ "$quick" = 0 ] || seconds=5
-	say "idle for $seconds s"
-	for contestant in $(contestants_with many.sql); do
-		idle_trial
+	for queues in 100 1000; do
+		key="idle queues=$queues"
+		title="$queues idle queues"
+		case_begin "$key" || continue
+		say "$title, $seconds s"
+		for contestant in $(contestants_with many.sql); do
+			idle_trial
+		done
+		case_end "$key"
 	done
 }
 
@@ -22,7 +27,7 @@ idle_trial() {
 	local before after cpu
 
 	contestant_fresh "$contestant"
-	query_file "$bench/contestants/$contestant/many.sql" -v count=100 >/dev/null
+	query_file "$bench/contestants/$contestant/many.sql" -v "count=$queues" >/dev/null
 	query CHECKPOINT
 	# The checkpoint's successor of running transactions, the worker's setup,
 	# and autovacuum's look at new tables are not idleness.

@@ -17,6 +17,7 @@ wakeup_case() {
 	local rate=$1 key="wakeup r=$1" round producers=1 consumers=1
 	local title="wake-up, median, $1 msg/s"
 
+	case_begin "$key" || return 0
 	say "$title"
 	build_probe
 	for round in $(seq "$rounds"); do
@@ -24,4 +25,5 @@ wakeup_case() {
 		wake_trial row+notify row
 		wake_contestants
 	done
+	case_end "$key"
 }

@@ -1,0 +1,1 @@
+SELECT pgmq.delete('bench', $1::bigint[])

@@ -1,0 +1,2 @@
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS pgmq CASCADE;

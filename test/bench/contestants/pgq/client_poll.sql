@@ -1,0 +1,1 @@
+SELECT batch, body FROM bench_pgq.claim()

@@ -1,0 +1,2 @@
+SET synchronous_commit = off;
+CALL bench_pgq.load(:count, :batch);
