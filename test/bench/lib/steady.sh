@@ -86,8 +86,8 @@ steady_case() {
 steady_record() {
 	local growth
 
-	growth=$(awk '{ a[NR] = $2 } END { print NR > 8 && a[int(NR * 2 / 3)] > 0 ?
-		a[NR] / a[int(NR * 2 / 3)] : 0 }' "$work/sizes")
+	growth=$(awk '{ a[NR] = $2 } END { m = a[int(NR * 2 / 3)]
+		print (m > 0 ? a[NR] / m : 0) }' "$work/sizes")
 	size=$(awk 'END { print $2 + 0 }' "$work/sizes")
 	record main ms lower "$contestant" "$claim_last"
 	record flat x lower "$contestant" "$(calc "$claim_last / $claim_first")"
