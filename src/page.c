@@ -19,9 +19,9 @@
  *	  the heap's own record can replay.
  *
  * Inserts are logged as the heap's multi-insert without the flag that logical
- * decoding looks for; writes and deletes as generic records, which decoding
- * ignores.  A generic record costs a copy and a compare of the page, and
- * saves 40 bytes of WAL a message over the heap's own record.
+ * decoding looks for; writes and deletes as generic records (delta.c), which
+ * decoding ignores, and which save 40 bytes of WAL a message over the heap's
+ * own record.
  *
  * What must be set when a tuple is deleted follows heap_delete() of
  * PostgreSQL's access/heap/heapam.c.
@@ -43,13 +43,19 @@
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "storage/procarray.h"
-#include "utils/memutils.h"
 
 #include "compat.h"
+#include "delta.h"
 #include "page.h"
 
-/* Holds a generic record while it is made; reset before each */
-static MemoryContext write_context = NULL;
+/* The messages of the write in place that is being made */
+typedef struct WrittenHead
+{
+	OffsetNumber offset;
+	MessageHead head;
+} WrittenHead;
+
+static WrittenHead written[RECEIPT_MAX_OFFSET];
 
 /* Does nobody but this transaction hold the row lock? */
 static bool
@@ -254,55 +260,50 @@ page_insert(Relation rel, Buffer buffer, HeapTuple *tuples, int ntuples,
 	return n;
 }
 
-/* Flags that keep wal_consistency_checking usable: it would see hint bits */
-static int
-generic_flags(void)
-{
-	return wal_consistency_checking[RM_GENERIC_ID] ?
-		GENERIC_XLOG_FULL_IMAGE : 0;
-}
-
 /*
- * Starts a write in place.  Until page_write_end() the changes are made to a
- * copy of the page; an error in between leaves the page as it was.
+ * Starts a write in place.  Until page_write_end() the changes are made to
+ * copies; an error in between leaves the page as it was.
  */
 void
 page_write_begin(PageWrite *write, Relation rel, Buffer buffer)
 {
-	MemoryContext old;
-
-	if (write_context == NULL)
-		write_context = AllocSetContextCreate(TopMemoryContext,
-											  "queue page write",
-											  0, 128 * 1024, 256 * 1024);
-	MemoryContextReset(write_context);
-	old = MemoryContextSwitchTo(write_context);
+	write->begun = true;
 	write->rel = rel;
 	write->buffer = buffer;
-	write->state = GenericXLogStart(rel);
-	write->image = GenericXLogRegisterBuffer(write->state, buffer,
-											 generic_flags());
-	MemoryContextSwitchTo(old);
+	write->n = 0;
 }
 
-/* The fixed part, to be changed, of the live message at the offset */
+/* The tuple at an offset of the page being written */
+static HeapTupleHeader
+written_tuple(PageWrite *write, OffsetNumber offset)
+{
+	Page		page = BufferGetPage(write->buffer);
+
+	Assert(layout_item_is_message(page, offset));
+	return (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset));
+}
+
+/*
+ * The fixed part, to be changed, of the live message at the offset.  Asked
+ * for once, in ascending order of offsets.
+ */
 MessageHead *
 page_write_head(PageWrite *write, OffsetNumber offset)
 {
-	Assert(layout_item_is_message(write->image, offset));
-	return message_head((HeapTupleHeader)
-						PageGetItem(write->image,
-									PageGetItemId(write->image, offset)));
+	WrittenHead *w = &written[write->n++];
+
+	Assert(write->n <= RECEIPT_MAX_OFFSET);
+	Assert(write->n == 1 || w[-1].offset < offset);
+	w->offset = offset;
+	w->head = *message_head(written_tuple(write, offset));
+	return &w->head;
 }
 
 /* When the time to live of the live message at the offset is over */
 TimestampTz
 page_write_expires_at(PageWrite *write, OffsetNumber offset)
 {
-	return message_expires_at((HeapTupleHeader)
-							  PageGetItem(write->image,
-										  PageGetItemId(write->image,
-														offset)));
+	return message_expires_at(written_tuple(write, offset));
 }
 
 /*
@@ -312,13 +313,18 @@ page_write_expires_at(PageWrite *write, OffsetNumber offset)
 XLogRecPtr
 page_write_end(PageWrite *write)
 {
-	XLogRecPtr	lsn = GenericXLogFinish(write->state);
+	Page		page = BufferGetPage(write->buffer);
 
-	write->state = NULL;
-	return lsn;
+	delta_begin();
+	for (int i = 0; i < write->n; i++)
+		delta_change(page,
+					 message_head(written_tuple(write, written[i].offset)),
+					 &written[i].head, sizeof(MessageHead));
+	write->begun = false;
+	return delta_apply(write->rel, write->buffer);
 }
 
-/* Marks a tuple of the page, or of a copy of it, as deleted by xid */
+/* Marks a tuple of the page, or a copy of its header, as deleted by xid */
 static void
 set_deleted(HeapTupleHeader header, ItemPointer self, TransactionId xid,
 			CommandId cid, bool iscombo)
@@ -392,18 +398,24 @@ static void
 delete_generic(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 			   TransactionId xid, DeletePlan *plan)
 {
-	PageWrite	write;
+	Page		page = BufferGetPage(buffer);
+	PageHeaderData page_header = *(PageHeader) page;
 
-	page_write_begin(&write, rel, buffer);
-	PageSetPrunable(write.image, xid);
+	delta_begin();
+	PageSetPrunable((Page) &page_header, xid);
+	delta_change(page, &((PageHeader) page)->pd_prune_xid,
+				 &page_header.pd_prune_xid, sizeof(TransactionId));
 	for (int i = 0; i < n; i++)
 	{
 		HeapTupleHeader header = (HeapTupleHeader)
-			PageGetItem(write.image, PageGetItemId(write.image, offsets[i]));
+			PageGetItem(page, PageGetItemId(page, offsets[i]));
+		HeapTupleHeaderData copy;
 
-		set_deleted(header, &plan[i].self, xid, plan[i].cid, plan[i].iscombo);
+		memcpy(&copy, header, SizeofHeapTupleHeader);
+		set_deleted(&copy, &plan[i].self, xid, plan[i].cid, plan[i].iscombo);
+		delta_change(page, header, &copy, SizeofHeapTupleHeader);
 	}
-	page_write_end(&write);
+	delta_apply(rel, buffer);
 }
 
 /*

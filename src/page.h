@@ -7,8 +7,8 @@
 #ifndef QUEUE_PAGE_H
 #define QUEUE_PAGE_H
 
-#include "access/generic_xlog.h"
 #include "access/htup.h"
+#include "access/xlogdefs.h"
 #include "storage/buf.h"
 #include "utils/rel.h"
 
@@ -31,10 +31,10 @@ typedef struct MessageDecider
 /* One page under its exclusive lock, being written in place */
 typedef struct PageWrite
 {
-	GenericXLogState *state;	/* NULL: nothing to write yet */
+	bool		begun;
 	Relation	rel;
 	Buffer		buffer;
-	Page		image;
+	int			n;				/* messages to be changed */
 } PageWrite;
 
 extern MessageStatus page_message_status(Page page, OffsetNumber offset,

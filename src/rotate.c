@@ -147,7 +147,7 @@ clear_leases(Relation rel, MapSlot *slot, BlockNumber block)
 
 		if (head->lease != 0)
 		{
-			if (write.state == NULL)
+			if (!write.begun)
 				page_write_begin(&write, rel, buffer);
 			head = page_write_head(&write, look.offset);
 			head->lease = 0;
@@ -156,7 +156,7 @@ clear_leases(Relation rel, MapSlot *slot, BlockNumber block)
 		}
 		look_count(&look, head, tup.t_len, now);
 	}
-	if (write.state != NULL)
+	if (write.begun)
 		page_write_end(&write);
 	look_end(&look);
 	UnlockReleaseBuffer(buffer);

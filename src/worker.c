@@ -270,7 +270,7 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 
 		if (death != DEATH_UNKNOWN)
 		{
-			if (write.state == NULL)
+			if (!write.begun)
 				page_write_begin(&write, rel, buffer);
 			head = page_write_head(&write, look.offset);
 			leases += head->lease != 0;
@@ -279,7 +279,7 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 		}
 		look_count(&look, head, tup.t_len, now);
 	}
-	if (write.state != NULL)
+	if (write.begun)
 		page_write_end(&write);
 	look_end(&look);
 	UnlockReleaseBuffer(buffer);
