@@ -203,7 +203,7 @@ extend(AppendTarget *target, bool needed)
 			segment_full(target->q);
 		return;
 	}
-	n = Min(n, target->max_pages - nblocks);
+	n = Min(n, (int) (target->max_pages - nblocks));
 	compat_extend_zeroed(target->rel, nblocks, n);
 	if (target->slot != NULL)
 		map_extended(target->slot, nblocks, n);
