@@ -110,10 +110,91 @@ COMMENT ON TABLE queue.forwarding IS
     'where leased messages went that were moved to the parking chain: '
     'the receipt their consumer holds, and the one that fits now';
 
+-- Entries of dedup_ids.  Two tables for each class of windows: up to 5 minutes
+-- (the default), an hour, a day, and longer.  The worker empties them in turn.
+CREATE TABLE queue.dedup_def (
+    class int NOT NULL CONSTRAINT dedup_def_pkey PRIMARY KEY,
+    current int NOT NULL,
+    since timestamptz NOT NULL
+);
+COMMENT ON TABLE queue.dedup_def IS
+    'for each class of dedup windows, which of its tables takes new entries';
+COMMENT ON COLUMN queue.dedup_def.since IS
+    'all entries in the other table are older';
+
+CREATE TABLE queue.dedup_minutes_a (
+    queue_id int NOT NULL,
+    hash1 bigint NOT NULL,
+    hash2 bigint NOT NULL,
+    message_id bigint NOT NULL,
+    entered_at timestamptz NOT NULL,
+    CONSTRAINT dedup_minutes_a_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_minutes_a IS
+    'dedup_ids of queues with a dedup_window of at most 5 minutes';
+
+CREATE TABLE queue.dedup_minutes_b (
+    LIKE queue.dedup_minutes_a,
+    CONSTRAINT dedup_minutes_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_minutes_b IS
+    'dedup_ids of queues with a dedup_window of at most 5 minutes';
+
+CREATE TABLE queue.dedup_hour_a (
+    LIKE queue.dedup_minutes_a,
+    CONSTRAINT dedup_hour_a_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_hour_a IS
+    'dedup_ids of queues with a dedup_window of at most an hour';
+
+CREATE TABLE queue.dedup_hour_b (
+    LIKE queue.dedup_minutes_a,
+    CONSTRAINT dedup_hour_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_hour_b IS
+    'dedup_ids of queues with a dedup_window of at most an hour';
+
+CREATE TABLE queue.dedup_day_a (
+    LIKE queue.dedup_minutes_a,
+    CONSTRAINT dedup_day_a_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_day_a IS
+    'dedup_ids of queues with a dedup_window of at most a day';
+
+CREATE TABLE queue.dedup_day_b (
+    LIKE queue.dedup_minutes_a,
+    CONSTRAINT dedup_day_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_day_b IS
+    'dedup_ids of queues with a dedup_window of at most a day';
+
+CREATE TABLE queue.dedup_long_a (
+    LIKE queue.dedup_minutes_a,
+    CONSTRAINT dedup_long_a_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_long_a IS
+    'dedup_ids of queues with a dedup_window of more than a day';
+
+CREATE TABLE queue.dedup_long_b (
+    LIKE queue.dedup_minutes_a,
+    CONSTRAINT dedup_long_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
+) USING heap WITH (autovacuum_enabled = off);
+COMMENT ON TABLE queue.dedup_long_b IS
+    'dedup_ids of queues with a dedup_window of more than a day';
+
 SELECT pg_catalog.pg_extension_config_dump('queue.queue_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.queue_def', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.segment_def', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.forwarding', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_def', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_minutes_a', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_minutes_b', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_hour_a', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_hour_b', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_day_a', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_day_b', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_long_a', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.dedup_long_b', '');
 
 
 -- ---------------------------------------------------------------------------
@@ -169,6 +250,7 @@ COMMENT ON COLUMN queue.message.visible_at IS
 --   retry_max_delay     what it grows to at most, jitter included
 --   delay               of every message that says nothing else; >= 0
 --   ttl                 of every message, > 0: not claimed by then, it dies
+--   dedup_window        how long a dedup_id counts; > 0, NULL = 5 minutes
 --   max_message_bytes   of body, payload, headers and key together; >= 1
 --   persistence         logged | unlogged: faster, empty after a crash
 --   archive             how long acked messages are kept, see replay; > 0,
@@ -351,9 +433,13 @@ COMMENT ON FUNCTION queue.revoke_access IS
 --   deliver_at     the same as an instant; not together with delay
 --   ttl            from now, > 0: a message not claimed by then never is, and
 --                  dies; the queue's ttl holds when that is lower
---   dedup_id       refused with 0A000 until it works
--- Returns the message's id, ascending per queue.  Needs INSERT (send).
+--   dedup_id       any text: a message whose dedup_id was sent to this queue
+--                  within dedup_window is accepted and not stored
+-- Returns the message's id, ascending per queue, or the id of the first
+-- message with the same dedup_id.  Needs INSERT (send).
 -- Errors: 54000 above max_message_bytes, 55000 while paused.
+-- Waits for another transaction that sends the same dedup_id, within
+-- lock_timeout and statement_timeout.
 -- Consumers see the message after commit, never after rollback; the id of a
 -- message rolled back is not used again.
 CREATE FUNCTION queue.enqueue(
@@ -375,7 +461,8 @@ COMMENT ON FUNCTION queue.enqueue IS
 
 -- enqueue_batch: puts many messages into a queue, all or nothing.
 --   bodies, payloads, headers, keys, dedup_ids  one element for each message;
---                       the arrays that are given have the same length
+--                       the arrays that are given have the same length; a
+--                       null dedup_id is none
 --   the others          as in enqueue, for all of them
 -- Returns the ids in the order of the arrays.  Needs INSERT (send).
 -- Errors and rollback: as enqueue.
@@ -1070,7 +1157,11 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON PROCEDURE queue.receive TO PUBLIC;
 
 REVOKE ALL ON TABLE
-    queue.queue_def, queue.segment_def, queue.forwarding,
+    queue.queue_def, queue.segment_def, queue.forwarding, queue.dedup_def,
+    queue.dedup_minutes_a, queue.dedup_minutes_b,
+    queue.dedup_hour_a, queue.dedup_hour_b,
+    queue.dedup_day_a, queue.dedup_day_b,
+    queue.dedup_long_a, queue.dedup_long_b,
     queue.queues, queue.stats, queue.in_flight, queue.segments,
     queue.workers, queue.consumers
     FROM PUBLIC;

@@ -34,6 +34,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "admin.h"
 #include "admin_spi.h"
@@ -41,6 +42,8 @@
 #include "catalog.h"
 #include "catalog_rows.h"
 #include "compat.h"
+#include "dedup.h"
+#include "duration.h"
 #include "guc.h"
 #include "properties.h"
 #include "txn.h"
@@ -92,6 +95,8 @@ static void open_definition(CatalogRows *rows, int32 id);
 static void insert_queue(const char *name, int32 id, Oid parent, Oid ids,
 						 Properties *props);
 static void update_properties(int32 id, Properties *given);
+static int64 window_us(Datum interval);
+static void move_dedup_ids(QueueRow *row, Properties *given);
 static void forget_queue(int32 id);
 static void set_paused(FunctionCallInfo fcinfo, const char *what, bool paused);
 static void change_access(FunctionCallInfo fcinfo, bool grant);
@@ -190,6 +195,7 @@ queue_alter(PG_FUNCTION_ARGS)
 	update_properties(row.id, &given);
 	if (!given.isnull[PROP_ARCHIVE])
 		tables_ensure_archive(row.id, row.relation);
+	move_dedup_ids(&row, &given);
 	if (!PG_ARGISNULL(1 + QUEUE_PROPERTIES))
 		CreateComments(row.relation, RelationRelationId, 0,
 					   optional_comment(fcinfo, 1 + QUEUE_PROPERTIES));
@@ -226,6 +232,7 @@ queue_drop(PG_FUNCTION_ARGS)
 	}
 	tables_drop(row.id, row.relation);
 	forget_queue(row.id);
+	dedup_forget(row.id);
 
 	txn_queue_changed(row.id);
 	admin_leave(&ctx);
@@ -607,6 +614,27 @@ update_properties(int32 id, Properties *given)
 	set_properties(&rows, given);
 	rows_update(&rows);
 	rows_close(&rows);
+}
+
+/* An interval's length */
+static int64
+window_us(Datum interval)
+{
+	return interval_microseconds(DatumGetIntervalP(interval));
+}
+
+/* Lets the queue find the dedup_ids it knows when their window changes */
+static void
+move_dedup_ids(QueueRow *row, Properties *given)
+{
+	const int	prop = PROP_DEDUP_WINDOW;
+	int64		old = DEDUP_DEFAULT_WINDOW;
+
+	if (given->isnull[prop])
+		return;
+	if (!row->props.isnull[prop])
+		old = window_us(row->props.value[prop]);
+	dedup_move(row->id, old, window_us(given->value[prop]));
 }
 
 /* Deletes everything the catalog tables say about a queue */

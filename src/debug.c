@@ -8,6 +8,9 @@
  * queue.NAME.release there ends the sleep.  So a test forces a race instead of
  * hoping for it.
  *
+ * The setting queue.debug_dedup_period makes the worker switch the tables of
+ * dedup_ids as often as that, whatever the windows.
+ *
  * Also makes every allocation in a transaction callback abort the process,
  * since there an error would be a PANIC.
  *
@@ -31,6 +34,7 @@
 #define NAP_USECS 2000
 
 static char *debug_pause = NULL;
+static int	dedup_period = 0;
 
 /* The contexts from which a careless callback would allocate */
 #define GUARDED 4
@@ -44,11 +48,23 @@ static MemoryContextMethods guards[GUARDED];
 void
 debug_define(void)
 {
+	DefineCustomIntVariable("queue.debug_dedup_period",
+							"How often tables of dedup_ids are switched, for "
+							"tests.",
+							NULL, &dedup_period, 0, 0, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomStringVariable("queue.debug_pause",
 							   "Places at which to sleep, for tests.",
 							   "name=milliseconds, separated by commas.",
 							   &debug_pause, "",
 							   PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+/* How often tables of dedup_ids are switched, in milliseconds; 0 = not so */
+int
+debug_dedup_period(void)
+{
+	return dedup_period;
 }
 
 /* How long to sleep at this place, in milliseconds */

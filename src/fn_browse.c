@@ -21,6 +21,7 @@
 #include "admin.h"
 #include "browse.h"
 #include "catalog.h"
+#include "dedup.h"
 #include "fn_message.h"
 #include "guc.h"
 #include "remove.h"
@@ -214,5 +215,6 @@ queue_purge(PG_FUNCTION_ARGS)
 	queue_prevent_readonly("queue.purge()");
 	q = catalog_queue(name_argument(fcinfo), "name");
 	admin_check_manage(q->relid, q->name, "purge");
+	dedup_forget(q->id);
 	PG_RETURN_INT64(remove_all(q));
 }

@@ -21,6 +21,7 @@
 
 #include "append.h"
 #include "catalog.h"
+#include "dedup.h"
 #include "duration.h"
 #include "fn_send.h"
 #include "guc.h"
@@ -144,16 +145,6 @@ send_check_paused(Queue *q)
 				 errhint("Its owner can call queue.resume().")));
 }
 
-/* An argument that a later version will accept */
-static void
-refuse_argument(FunctionCallInfo fcinfo, int argno, const char *name)
-{
-	if (argno < PG_NARGS() && !PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"%s\" is not supported yet", name)));
-}
-
 /* The argument priority: 0 unless given */
 static int
 read_priority(FunctionCallInfo fcinfo, int argno)
@@ -220,7 +211,6 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 	q = catalog_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), "queue");
 	catalog_check_access(q, ACL_INSERT, what);
 	send_check_paused(q);
-	refuse_argument(fcinfo, argno + 4, "dedup_id");
 	if (!PG_ARGISNULL(argno + 1) && !PG_ARGISNULL(argno + 2))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -280,6 +270,20 @@ send_parts(Queue *q, MessageParts *parts, int n)
 }
 
 /*
+ * Was this dedup_id sent before?  Then *id becomes that message's.
+ */
+static bool
+is_duplicate(Queue *q, text *dedup_id, int64 *id)
+{
+	DedupEntry	entry = {.message_id = *id};
+
+	dedup_set_id(&entry, dedup_id);
+	dedup_enter(q, &entry, 1);
+	*id = entry.message_id;
+	return entry.duplicate;
+}
+
+/*
  * enqueue(queue, body, payload, headers, key, priority, delay, deliver_at,
  * ttl, dedup_id) returns the message's id.
  */
@@ -299,6 +303,9 @@ queue_enqueue(PG_FUNCTION_ARGS)
 	send_check(options.q, &parts);
 
 	id = append_reserve_ids(options.q, 1);
+	if (!PG_ARGISNULL(9) &&
+		is_duplicate(options.q, PG_GETARG_TEXT_PP(9), &id))
+		PG_RETURN_INT64(id);
 	tuple = form_message(&options, id, &parts);
 	send(&options, &tuple, 1);
 	PG_RETURN_INT64(id);
@@ -358,13 +365,52 @@ column_value(BatchColumn *column, int i)
 	return result;
 }
 
+/*
+ * Gives the messages of a batch their ids: new ones, or that of the first
+ * message with the same dedup_id.  skip tells which are not to be stored.
+ */
+static void
+assign_ids(Queue *q, BatchColumn *dedup_ids, int count, Datum *ids, bool *skip)
+{
+	DedupEntry *entries;
+	int			n = 0;
+
+	for (int start = 0; start < count; start += SEND_CHUNK)
+	{
+		int			chunk = Min(SEND_CHUNK, count - start);
+		int64		first = append_reserve_ids(q, chunk);
+
+		for (int i = 0; i < chunk; i++)
+			ids[start + i] = Int64GetDatum(first + i);
+	}
+	if (dedup_ids->values == NULL)
+		return;
+
+	entries = palloc0(Max(count, 1) * sizeof(DedupEntry));
+	for (int i = 0; i < count; i++)
+	{
+		if (dedup_ids->nulls[i])
+			continue;
+		entries[n].index = i;
+		entries[n].message_id = DatumGetInt64(ids[i]);
+		dedup_set_id(&entries[n++], DatumGetTextPP(dedup_ids->values[i]));
+	}
+	dedup_enter(q, entries, n);
+	for (int i = 0; i < n; i++)
+	{
+		ids[entries[i].index] = Int64GetDatum(entries[i].message_id);
+		skip[entries[i].index] = entries[i].duplicate;
+	}
+	pfree(entries);
+}
+
 /* Forms and appends the messages of a batch from start on */
 static void
 send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
-		   Datum *ids)
+		   Datum *ids, bool *skip)
 {
 	HeapTuple	tuples[SEND_CHUNK];
-	int64		first = append_reserve_ids(options->q, n);
+	int			stored = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -375,10 +421,12 @@ send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
 		parts.headers = column_value(&column[2], start + i);
 		parts.key = column_value(&column[3], start + i);
 		send_check(options->q, &parts);
-		ids[start + i] = Int64GetDatum(first + i);
-		tuples[i] = form_message(options, first + i, &parts);
+		if (!skip[start + i])
+			tuples[stored++] = form_message(options,
+											DatumGetInt64(ids[start + i]),
+											&parts);
 	}
-	send(options, tuples, n);
+	send(options, tuples, stored);
 }
 
 /*
@@ -392,9 +440,11 @@ queue_enqueue_batch(PG_FUNCTION_ARGS)
 		{"bodies", JSONBOID}, {"payloads", BYTEAOID},
 		{"headers", JSONBOID}, {"keys", TEXTOID}
 	};
+	BatchColumn dedup_ids = {"dedup_ids", TEXTOID};
 	SendOptions options;
 	MemoryContext context;
 	Datum	   *ids;
+	bool	   *skip;
 	int			count = -1;
 
 	read_options(fcinfo, "queue.enqueue_batch()", 5, &options);
@@ -404,16 +454,19 @@ queue_enqueue_batch(PG_FUNCTION_ARGS)
 				 errmsg("one of \"bodies\" and \"payloads\" must be given")));
 	for (int i = 0; i < 4; i++)
 		read_column(fcinfo, i + 1, &column[i], &count);
+	read_column(fcinfo, 9, &dedup_ids, &count);
 
 	ids = palloc(Max(count, 1) * sizeof(Datum));
+	skip = palloc0(Max(count, 1) * sizeof(bool));
 	context = AllocSetContextCreate(CurrentMemoryContext, "queue batch",
 									ALLOCSET_DEFAULT_SIZES);
+	assign_ids(options.q, &dedup_ids, count, ids, skip);
 	for (int start = 0; start < count; start += SEND_CHUNK)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
 		send_chunk(&options, column, start, Min(SEND_CHUNK, count - start),
-				   ids);
+				   ids, skip);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}

@@ -14,7 +14,6 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
-#include "debug.h"
 #include "mapwalk.h"
 
 /*
@@ -41,8 +40,6 @@ map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
 
 	/* only now: a page added before the count of bumps was read is walked */
 	walk->npages = RelationGetNumberOfBlocks(rel);
-	if (which & MAP_WALK_STALE)
-		QUEUE_DEBUG_POINT("walk_begun");
 }
 
 /*

@@ -461,3 +461,23 @@ page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 		pgstat_count_heap_delete(rel);
 	return true;
 }
+
+/*
+ * Takes back an insert of the current transaction at once, as if it had never
+ * been, while the transaction goes on: nobody shall wait for it.  It is what
+ * heap_abort_speculative() of PostgreSQL's access/heap/heapam.c does.  The
+ * caller holds the exclusive lock.
+ */
+void
+page_withdraw(Relation rel, Buffer buffer, OffsetNumber offset)
+{
+	Page		page = BufferGetPage(buffer);
+	HeapTupleHeader header = (HeapTupleHeader)
+		PageGetItem(page, PageGetItemId(page, offset));
+	TransactionId nobody = InvalidTransactionId;
+
+	delta_begin();
+	delta_change(page, &header->t_choice.t_heap.t_xmin, &nobody,
+				 sizeof(TransactionId));
+	delta_apply(rel, buffer);
+}

@@ -57,5 +57,6 @@ extern XLogRecPtr page_write_end(PageWrite *write);
 extern bool page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets,
 						int n, TransactionId xid, CommandId cid,
 						Buffer vmbuffer);
+extern void page_withdraw(Relation rel, Buffer buffer, OffsetNumber offset);
 
 #endif							/* QUEUE_PAGE_H */

@@ -88,7 +88,7 @@ static const Property properties[QUEUE_PROPERTIES] = {
 	[PROP_MAX_MESSAGE_BYTES] = {"max_message_bytes", INT4OID, true,
 	SUPPORT_ALL, 1, PG_INT32_MAX, 0, NULL},
 	[PROP_DEDUP_WINDOW] = {"dedup_window", INTERVALOID, true,
-	SUPPORT_DEFAULT, 1, MAX_US, 0, NULL},
+	SUPPORT_ALL, 1, MAX_US, 0, NULL},
 	[PROP_PERSISTENCE] = {"persistence", TEXTOID, false, SUPPORT_ALL,
 	0, 0, 0, persistence_words},
 	[PROP_SINGLE_ACTIVE] = {"single_active", BOOLOID, false, SUPPORT_DEFAULT,

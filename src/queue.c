@@ -50,6 +50,7 @@ Datum
 queue__start_worker(PG_FUNCTION_ARGS)
 {
 	queue_require_preload();
+	shmem_forget_dedup_state();
 	txn_extension_created();
 	PG_RETURN_VOID();
 }

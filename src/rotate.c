@@ -309,9 +309,11 @@ rotate_drained(Queue *q, QueueSegment *seg)
 		(int64) queue_truncate_grace * USECS_PER_SEC;
 }
 
-/* Would an AccessExclusiveLock have to wait? */
-static bool
-somebody_in_the_way(Oid relid)
+/*
+ * Would an AccessExclusiveLock have to wait?
+ */
+bool
+rotate_somebody_in_the_way(Oid relid)
 {
 	LOCKTAG		tag;
 	int			count;
@@ -347,7 +349,7 @@ lock_for_truncation(Oid relid, Relation *rel, List **toast)
 	relation_close(probe, AccessShareLock);
 
 	foreach(lc, wanted)
-		if (somebody_in_the_way(lfirst_oid(lc)))
+		if (rotate_somebody_in_the_way(lfirst_oid(lc)))
 			return false;
 	foreach(lc, wanted)
 		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessExclusiveLock))

@@ -7,6 +7,7 @@
 
 #include "catalog.h"
 
+extern bool rotate_somebody_in_the_way(Oid relid);
 extern bool rotate_wants_segment(Queue *q, QueueSegment *seg);
 extern bool rotate_adopt(Queue *q, QueueSegment *seg);
 extern bool rotate_drained(Queue *q, QueueSegment *seg);

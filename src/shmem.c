@@ -174,6 +174,8 @@ init_shmem(QueueShmem *shm)
 		pg_atomic_init_u64(&shm->databases[i].loops, 0);
 		pg_atomic_init_u64(&shm->databases[i].sleep_until, 0);
 		pg_atomic_init_u32(&shm->databases[i].full_pass, 0);
+		for (int c = 0; c < DEDUP_CLASSES; c++)
+			pg_atomic_init_u64(&shm->databases[i].dedup_state[c], 0);
 	}
 	next += CACHELINEALIGN(shm->max_databases * sizeof(DatabaseShared));
 
@@ -408,6 +410,8 @@ shmem_database(Oid dboid, bool assign)
 		result->pid = 0;
 		result->retry_at = 0;
 		result->ring_head = result->ring_tail = 0;
+		for (int c = 0; c < DEDUP_CLASSES; c++)
+			pg_atomic_write_u64(&result->dedup_state[c], 0);
 	}
 	LWLockRelease(queue_shmem->lock);
 	return result;
@@ -542,6 +546,27 @@ shmem_want_full_pass(void)
 		return;
 	pg_atomic_write_u32(&db->full_pass, 1);
 	shmem_wake_worker(db);
+}
+
+/*
+ * The state of a class of dedup windows in this database, or NULL when the
+ * database has no place.
+ */
+pg_atomic_uint64 *
+shmem_dedup_state(int dclass)
+{
+	DatabaseShared *db = my_database();
+
+	return db != NULL ? &db->dedup_state[dclass] : NULL;
+}
+
+/* The tables behind these states are new: read the states again. */
+void
+shmem_forget_dedup_state(void)
+{
+	for (int c = 0; c < DEDUP_CLASSES; c++)
+		if (shmem_dedup_state(c) != NULL)
+			pg_atomic_write_u64(shmem_dedup_state(c), 0);
 }
 
 /* Wakes the launcher, if it runs.  Safe in transaction callbacks. */

@@ -113,6 +113,9 @@ typedef struct AbortedClaim
 
 #define QUEUE_ABORT_RING 4096
 
+/* Classes of dedup windows, see dedup.c */
+#define DEDUP_CLASSES	4
+
 typedef enum WorkerState
 {
 	WORKER_NONE,				/* no process, none wanted */
@@ -141,6 +144,7 @@ typedef struct DatabaseShared
 	AbortedClaim ring[QUEUE_ABORT_RING];
 	pg_atomic_uint64 sleep_until;	/* when the worker will look again */
 	pg_atomic_uint32 full_pass; /* look at all queues, not the active ones */
+	pg_atomic_uint64 dedup_state[DEDUP_CLASSES];	/* 0 = unknown */
 } DatabaseShared;
 
 /* A session that waits for a message, indexed by proc number */
@@ -315,6 +319,8 @@ extern void shmem_want_reaping(QueueShared *qs);
 extern bool shmem_push_aborted(const AbortedClaim *claim);
 extern bool shmem_pop_aborted(DatabaseShared *db, AbortedClaim *claim);
 extern void shmem_want_full_pass(void);
+extern pg_atomic_uint64 *shmem_dedup_state(int dclass);
+extern void shmem_forget_dedup_state(void);
 extern void shmem_wake_launcher(void);
 extern void shmem_init_tail(TailState *tail);
 extern void shmem_init_lanes(MapSummary *lane);

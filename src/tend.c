@@ -19,6 +19,7 @@
 #include "admin.h"
 #include "catalog.h"
 #include "deadletter.h"
+#include "dedup_rotate.h"
 #include "readymap.h"
 #include "rotate.h"
 #include "shmem.h"
@@ -373,6 +374,7 @@ tend_queues(TimestampTz now, bool full)
 	bool		forget = now >= forget_at;
 
 	sample_rates(now);
+	dedup_rotate(now);
 	full = full || now >= full_at;
 	if (full)
 	{

@@ -99,7 +99,6 @@ SELECT error_of($$SELECT queue.create('b', max_bytes => 1)$$);
 SELECT error_of($$SELECT queue.create('b', overflow => 'block')$$);
 SELECT error_of($$SELECT queue.create('b', overflow => 'drop_oldest')$$);
 SELECT error_of($$SELECT queue.create('b', max_in_flight => 1)$$);
-SELECT error_of($$SELECT queue.create('b', dedup_window => '1 s')$$);
 SELECT error_of($$SELECT queue.create('b', single_active => true)$$);
 SELECT error_of($$SELECT queue.create('b', fair => true)$$);
 SELECT error_of($$SELECT queue.create('b', partitions => 2)$$);

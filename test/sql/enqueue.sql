@@ -151,7 +151,6 @@ SELECT error_of($$SELECT queue.enqueue('enq', '1', deliver_at => '-infinity')$$)
 SELECT error_of($$SELECT queue.enqueue('enq', '1', priority => -1)$$);
 SELECT error_of($$SELECT queue.enqueue('enq', '1', priority => 10)$$);
 SELECT error_of($$SELECT queue.enqueue('enq', '1', ttl => '0')$$);
-SELECT error_of($$SELECT queue.enqueue('enq', '1', dedup_id => 'x')$$);
 SELECT error_of($$SELECT queue.enqueue(NULL, '1')$$);
 SELECT error_of($$SELECT queue.enqueue('nowhere', '1')$$);
 SELECT error_of($$SELECT queue.enqueue('', '1')$$);

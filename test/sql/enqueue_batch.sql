@@ -69,7 +69,6 @@ SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', delay => '-1 s')$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', delay => '1 s', deliver_at => now())$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', deliver_at => 'infinity')$$);
 SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', ttl => '-1 s')$$);
-SELECT error_of($$SELECT queue.enqueue_batch('bat', '{1}', dedup_ids => '{a}')$$);
 SELECT error_of($$SELECT queue.enqueue_batch(NULL, '{1}')$$);
 SELECT error_of($$SELECT queue.enqueue_batch('nowhere', '{1}')$$);
 \pset format aligned
