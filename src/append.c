@@ -50,6 +50,7 @@ typedef struct AppendTarget
 	Relation	rel;
 	MapSlot    *slot;
 	TailState  *tail;
+	BlockNumber max_pages;		/* of the segment */
 } AppendTarget;
 
 /* Takes n ids from the reserved range; false when it has too few */
@@ -173,22 +174,36 @@ take_fresh(TailState *tail, BlockNumber *block, int *left)
 	return taken;
 }
 
-/* Adds pages to the file; the caller holds the extension lock */
+/* Raises 53400: the worker has not opened a new segment */
 static void
-extend(AppendTarget *target)
+segment_full(Queue *q)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("segment of queue \"%s\" has reached its greatest size",
+					q->name),
+			 errhint("The queue's worker opens new segments: see that it "
+					 "runs (view queue.workers, max_worker_processes).")));
+}
+
+/*
+ * Adds pages to the file; the caller holds the extension lock.  When no page
+ * is left to add, that is an error only if one is needed now.
+ */
+static void
+extend(AppendTarget *target, bool needed)
 {
 	TailState  *tail = target->tail;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(target->rel);
 	int			n = Min(EXTEND_MAX, nblocks / 8 + 1);
 
-	if (nblocks + n > RECEIPT_MAX_BLOCKS)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("segment of queue \"%s\" has reached its greatest size",
-						target->q->name),
-				 errhint("The queue's worker opens new segments: see that it "
-						 "runs (view queue.workers, max_worker_processes).")));
-
+	if (nblocks >= target->max_pages)
+	{
+		if (needed)
+			segment_full(target->q);
+		return;
+	}
+	n = Min(n, (int) (target->max_pages - nblocks));
 	compat_extend_zeroed(target->rel, nblocks, n);
 	if (target->slot != NULL)
 		map_extended(target->slot, nblocks, n);
@@ -214,7 +229,7 @@ fresh_page(AppendTarget *target)
 		/* the one before us in the line may have extended */
 		if (!take_fresh(target->tail, &block, &left))
 		{
-			extend(target);
+			extend(target, true);
 			UnlockRelationForExtension(target->rel, ExclusiveLock);
 			continue;
 		}
@@ -224,7 +239,7 @@ fresh_page(AppendTarget *target)
 	if (left == EXTEND_LOW && left < EXTEND_MAX &&
 		ConditionalLockRelationForExtension(target->rel, ExclusiveLock))
 	{
-		extend(target);
+		extend(target, false);
 		UnlockRelationForExtension(target->rel, ExclusiveLock);
 	}
 	return block;
@@ -313,25 +328,49 @@ toast_message(Relation rel, HeapTuple tuple)
 	return tuple;
 }
 
+/* The pages that a segment may have: no more than the ready map covers */
+static BlockNumber
+max_pages(int chain)
+{
+	return chain == QUEUE_ARCHIVE_CHAIN ? RECEIPT_MAX_BLOCKS : MAP_SLOT_PAGES;
+}
+
+/* Is the segment about to reach its greatest size? */
+static bool
+almost_full(QueueSegment *seg)
+{
+	return seg->slot != NULL &&
+		seg->slot->tail.extended > max_pages(seg->chain) - EXTEND_MAX;
+}
+
 /*
  * Opens the tail of a chain.  A catalog that changes under us is read again.
  * After a restore or a rewrite there is no tail until the worker made one,
- * which is waited for a while.
+ * which is waited for a while, as is a new tail when this one is full.  The
+ * worker itself does not wait for the latter.
  */
 static QueueSegment *
-open_tail(Queue **q, int chain, Relation *rel)
+open_tail(Queue **q, int chain, Relation *rel, bool is_worker)
 {
+	bool		full = false;
+
 	for (int tries = 0; tries < TAIL_TRIES;)
 	{
 		QueueSegment *seg = catalog_tail(*q, chain);
 
+		full = false;
 		if (seg != NULL)
 		{
 			*rel = catalog_open_segment(*q, seg, true);
-			if (*rel != NULL)
+			if (*rel != NULL && (is_worker || !almost_full(seg)))
 				return seg;
+			if (*rel != NULL)
+			{
+				relation_close(*rel, RowExclusiveLock);
+				full = true;
+			}
 		}
-		else
+		if (seg == NULL || full)
 		{
 			shmem_want_full_pass();
 			pg_usleep(TAIL_PAUSE_USECS);
@@ -341,6 +380,8 @@ open_tail(Queue **q, int chain, Relation *rel)
 		}
 		*q = catalog_queue_reload(*q);
 	}
+	if (full)
+		segment_full(*q);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("queue \"%s\" has no segment to write to", (*q)->name),
@@ -409,10 +450,11 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 	int32		life;
 	int			done = 0;
 
-	seg = open_tail(&q, chain, &target.rel);
+	seg = open_tail(&q, chain, &target.rel, kind == TXN_MOVED_IN);
 	life = seg->life;
 	target.q = q;
 	target.slot = seg->slot;
+	target.max_pages = max_pages(chain);
 	target.tail = target.slot != NULL ? &target.slot->tail :
 		private_tail(compat_rel_number(target.rel),
 					 RelationGetNumberOfBlocks(target.rel));

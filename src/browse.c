@@ -86,12 +86,12 @@ browse_open_segment(QueueSegment *seg, bool wait)
 	}
 	if (rel != NULL && !seg->checked)
 	{
-		if (!wait && layout_problem(rel) != NULL)
+		if (!wait && layout_problem(rel, seg->layout) != NULL)
 		{
 			relation_close(rel, AccessShareLock);
 			return NULL;
 		}
-		layout_check(rel);
+		layout_check(rel, seg->layout);
 		seg->checked = true;
 	}
 	return rel;

@@ -301,6 +301,7 @@ read_segment(QueueSegment *seg, HeapTuple tup, TupleDesc desc)
 	seg->relnumber = catalog_relation_file(seg->relid);
 	seg->chain = chain_of(get_char(tup, desc, Anum_segment_def_chain));
 	seg->state = get_char(tup, desc, Anum_segment_def_state);
+	seg->layout = get_int(tup, desc, Anum_segment_def_layout);
 	seg->sealed_at = get_bigint(tup, desc, Anum_segment_def_sealed_at);
 	seg->restored = system != (int64) GetSystemIdentifier() ||
 		get_oid(tup, desc, Anum_segment_def_database) != MyDatabaseId;
@@ -681,7 +682,7 @@ catalog_open_segment(Queue *q, QueueSegment *seg, bool wait)
 	}
 	if (!seg->checked)
 	{
-		layout_check(rel);
+		layout_check(rel, seg->layout);
 		seg->checked = true;
 	}
 	if (seg->slot == NULL || !map_slot_valid(seg->slot, seg->relnumber))

@@ -74,6 +74,7 @@ typedef struct QueueSegment
 	int			chain;			/* QUEUE_MAIN_CHAIN, … */
 	char		state;
 	TimestampTz sealed_at;		/* 0 = not, or not known */
+	int			layout;			/* see layout.h */
 	bool		adopted;		/* its row was written for this very file */
 	bool		restored;		/* it was written in another database */
 	bool		checked;		/* layout_check() passed */

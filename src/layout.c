@@ -38,13 +38,16 @@ StaticAssertDecl(RECEIPT_LIFE_BITS + RECEIPT_BLOCK_BITS +
 
 /*
  * Why the table cannot be used: its columns, access method and options are
- * not exactly those that the page primitives expect.  NULL when they are.
+ * not exactly those that the page primitives expect, or the number it was
+ * made with is not theirs.  NULL when it can.
  */
 const char *
-layout_problem(Relation rel)
+layout_problem(Relation rel, int number)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
+	if (number != QUEUE_LAYOUT)
+		return psprintf("has layout number %d", number);
 	if (rel->rd_rel->relkind != RELKIND_RELATION ||
 		rel->rd_rel->relam != HEAP_TABLE_AM_OID)
 		return "is not an ordinary heap table";
@@ -73,12 +76,20 @@ layout_problem(Relation rel)
 	return NULL;
 }
 
-/* Raises 55000 for a table that was changed */
+/* Raises 55000 for a table that was changed, or is of another version */
 void
-layout_check(Relation rel)
+layout_check(Relation rel, int number)
 {
-	const char *problem = layout_problem(rel);
+	const char *problem = layout_problem(rel, number);
 
+	if (number != QUEUE_LAYOUT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" was made by another version of the "
+						"extension: it %s, not %d",
+						RelationGetRelationName(rel), problem, QUEUE_LAYOUT),
+				 errhint("Install the library of the extension's version, and "
+						 "restart the server.")));
 	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -181,8 +181,8 @@ receipt_decode(int64 receipt)
 
 extern const Oid layout_column_types[Natts_msg];
 
-extern const char *layout_problem(Relation rel);
-extern void layout_check(Relation rel);
+extern const char *layout_problem(Relation rel, int number);
+extern void layout_check(Relation rel, int number);
 extern int32 layout_new_token(int32 old_token);
 
 /*

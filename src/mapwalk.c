@@ -14,6 +14,7 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
+#include "debug.h"
 #include "mapwalk.h"
 
 /*
@@ -40,6 +41,8 @@ map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
 
 	/* only now: a page added before the count of bumps was read is walked */
 	walk->npages = RelationGetNumberOfBlocks(rel);
+	if (which & MAP_WALK_STALE)
+		QUEUE_DEBUG_POINT("walk_begun");
 }
 
 /*

@@ -448,6 +448,7 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 		}
 		s.stale = palloc(distinct * sizeof(int64));
 		s.nstale = 0;
+		QUEUE_DEBUG_POINT("forwarded");
 		settle_sorted(&s, sorted, sort_distinct(sorted, nmoved));
 	}
 	if (s.archive != NULL)

@@ -40,7 +40,7 @@ cases() {
 }
 
 # Runs the script that often; prints the callgrind file of the session, which is
-# the one that binds parameters: pgbench has another, and psql may end late.
+# the one that prepares: pgbench has another, and psql may end late.
 session() {
 	local before after
 
@@ -54,7 +54,7 @@ session() {
 	done
 	sleep 0.5
 	comm -13 <(echo "$before") <(echo "$after") | sed "s,^,$work/cg/," |
-		xargs grep -l exec_bind_message
+		xargs grep -l StorePreparedStatement
 }
 
 total() {

@@ -144,12 +144,15 @@ for my $place ('reaped', 'dead_lettered')
 	{
 		fill('work', 5000);
 		worker_stop_at($node, $db, $place);
+		sleep 1;    # until the worker has read it
 		# Half of them before it is stopped, half after.
 		reject('work', 2500);
 		reached($node, $place);
 		reject('work', 2500);
 		$db->do('CHECKPOINT');
 		$db->do('ALTER SYSTEM RESET queue.debug_pause');
+		$db->do('SELECT pg_reload_conf()');
+		sleep 1;    # until the postmaster has
 		if ($whom eq 'worker')
 		{
 			kill 'KILL', worker_pid($node);
