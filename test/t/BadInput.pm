@@ -168,7 +168,8 @@ sub make_fixtures
 {
 	my ($db) = @_;
 	my @there;
-	for my $name (sort keys %made)
+	# what a queue refers to comes first
+	for my $name ('work', sort grep { $_ ne 'work' } keys %made)
 	{
 		my $quoted = $db->quote($name);
 		push @there, $name;
