@@ -35,7 +35,7 @@ PG_FUNCTION_INFO_V1(queue_replay);
 #define ARCHIVED_COLS (MESSAGE_COLS + 1)
 
 /* Of replay(): what is sent again, and the headers with a note added */
-#define REPLAY_COLS 5
+#define REPLAY_COLS 6
 
 /* What archived() shows when it is not told how many */
 #define DEFAULT_MAX 100
@@ -59,7 +59,8 @@ static const char *const replay_columns =
 "m.body, m.payload, m.headers, m.key, "
 "COALESCE(m.headers, '{}') OPERATOR(pg_catalog.||) "
 "pg_catalog.jsonb_build_object('x-replay', pg_catalog.jsonb_build_object("
-"'queue', $3, 'id', m.id, 'acked_at', m.visible_at))";
+"'queue', $3, 'id', m.id, 'acked_at', m.visible_at)), "
+"m.priority::pg_catalog.int4";
 
 /* The arguments since and until; NULL = no limit */
 static Span
@@ -205,6 +206,7 @@ static void
 send_rows(Queue *target, SPITupleTable *rows, int n)
 {
 	static MessageParts parts[FETCH_ROWS];
+	int			priority[FETCH_ROWS];
 
 	for (int i = 0; i < n; i++)
 	{
@@ -219,8 +221,9 @@ send_rows(Queue *target, SPITupleTable *rows, int n)
 		/* the note is not counted: what the queue took once, it takes again */
 		send_check(target, &parts[i]);
 		parts[i].headers = (NullableDatum) {values[4], nulls[4]};
+		priority[i] = DatumGetInt32(values[5]);
 	}
-	send_parts(target, parts, n);
+	send_parts(target, parts, priority, n);
 }
 
 /*

@@ -254,7 +254,7 @@ send(SendOptions *options, HeapTuple *tuples, int n)
  * has checked them, and the right to do so.
  */
 void
-send_parts(Queue *q, MessageParts *parts, int n)
+send_parts(Queue *q, MessageParts *parts, const int *priority, int n)
 {
 	SendOptions options = {.q = q,.now = GetCurrentTimestamp()};
 	HeapTuple	tuples[SEND_CHUNK];
@@ -265,7 +265,10 @@ send_parts(Queue *q, MessageParts *parts, int n)
 	set_expiry(&options, q->ttl);
 	choose_chain(&options);
 	for (int i = 0; i < n; i++)
+	{
+		options.priority = priority[i];
 		tuples[i] = form_message(&options, first + i, &parts[i]);
+	}
 	send(&options, tuples, n);
 }
 

@@ -21,6 +21,7 @@ typedef struct MessageParts
 
 extern void send_check(Queue *q, MessageParts *parts);
 extern void send_check_paused(Queue *q);
-extern void send_parts(Queue *q, MessageParts *parts, int n);
+extern void send_parts(Queue *q, MessageParts *parts, const int *priority,
+					   int n);
 
 #endif							/* QUEUE_FN_SEND_H */

@@ -91,8 +91,8 @@ SELECT count(DISTINCT body), min(body::int), max(body::int)
 -- Nobody writes to it, whatever they own.
 SELECT relation AS archive FROM queue.segments
  WHERE queue = 'arch' AND chain = 'archive' \gset
-SELECT error_of(format($$DELETE FROM %s$$, :'archive'));
-SELECT error_of(format($$TRUNCATE %s$$, :'archive'));
+SELECT left(error_of(format($$DELETE FROM %s$$, :'archive')), 15);
+SELECT left(error_of(format($$TRUNCATE %s$$, :'archive')), 17);
 
 --
 -- replay
@@ -117,6 +117,16 @@ SELECT (headers->'x-replay'->>'acked_at')::timestamptz > :'mid' AS after
 SELECT queue.replay('again', '-infinity', :'mid');
 SELECT body FROM queue.peek('again') ORDER BY id;
 SELECT queue.purge('again');
+
+-- With the priority that it had.
+SELECT queue.enqueue('again', '"p"', priority => 7) > 0 AS ok;
+SELECT queue.enqueue('again', '"q"') > 0 AS ok;
+SELECT clock_timestamp() AS late \gset
+SELECT body FROM queue.pop('again', 2);
+SELECT queue.replay('again', :'late');
+SELECT queue.enqueue('again', '"r"', priority => 5) > 0 AS ok;
+SELECT body, priority FROM queue.pop('again');
+SELECT body, priority FROM queue.pop('again', 2);
 
 -- Into another queue, committed with the caller.
 SELECT queue.create('other', delay => '1 hour');

@@ -99,6 +99,15 @@ SELECT database, pid <> pg_backend_pid() AS other, started_at < now() AS started
 SELECT backend_type = 'queue worker' AS type FROM pg_stat_activity
   JOIN queue.workers USING (pid) WHERE database = current_database();
 
+-- The worker brings what "segments" says up to date twice a second.
+DO $$
+BEGIN
+    FOR i IN 1 .. 1000 LOOP
+        EXIT WHEN (SELECT sum(live) FROM queue.segments) = 2;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+
 -- They can be joined, filtered and read in a transaction of any isolation level.
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT q.queue, s.total FROM queue.queues q JOIN queue.stats s USING (queue) ORDER BY 1;
