@@ -11,7 +11,8 @@ use Time::HiRes qw(sleep time);
 
 my $node = new_server('unlogged', init => { allows_streaming => 1 },
 	conf => [ 'queue.segment_size = 1MB', 'queue.truncate_grace = 0',
-		'shared_buffers = 64MB', 'max_wal_size = 1GB' ]);
+		'shared_buffers = 64MB', 'max_wal_size = 1GB',
+		'wal_writer_delay = 10s', 'wal_writer_flush_after = 1GB' ]);
 my $db = connect_db($node, must => 1);
 $db->do("SELECT queue.create('fast', persistence => 'unlogged',
 	archive => '1 h'), queue.create('safe')");
@@ -93,10 +94,11 @@ $db = crash_and_reconnect($node, $db);
 wait_for_worker($node);
 empty_and_usable('a second crash', $top, @receipts);
 
-# Ids that were only handed out, with nothing that makes anybody flush.
+# Ids with nothing that makes anybody write the WAL.  One record of the sequence
+# is for 32 reservations, 131072 ids: these need a second one.
 my $last = 0;
 $db->do('SET synchronous_commit = off');
-for (1 .. 20)
+for (1 .. 30)
 {
 	($last) = column($db, "SELECT ids[5000] FROM queue.enqueue_batch('fast',
 		array_fill('1'::jsonb, '{5000}')) ids");
