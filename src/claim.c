@@ -15,6 +15,9 @@
  * never returns fewer than it was asked for while more can be claimed, nor
  * anything of a lower lane.
  *
+ * With a filter a page is locked twice, since headers are not examined under
+ * a lock; see filter.c.
+ *
  * A lease is written in place and takes effect at once, whatever becomes of
  * the transaction.  A pop is a delete in the transaction.
  *
@@ -43,6 +46,7 @@
 #include "claim.h"
 #include "debug.h"
 #include "duration.h"
+#include "filter.h"
 #include "guc.h"
 #include "look.h"
 #include "mapwalk.h"
@@ -65,6 +69,9 @@ typedef struct ClaimRun
 	Buffer		vmbuffer;		/* visibility map page, for pops */
 	int			cold_budget;	/* pages never looked at that we look at */
 	bool		cold_left;		/* there were more */
+	Filter	   *filter;			/* NULL = none */
+	FilterPage *page;			/* with a filter: what fits */
+	MapSeen    *seen;			/* of the segment, or NULL */
 	ArchiveBatch *archive;		/* NULL: what is popped is not kept */
 } ClaimRun;
 
@@ -175,7 +182,13 @@ wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
 		return false;
 	if (look->offset > RECEIPT_MAX_OFFSET)
 		return false;
-	return HeapTupleSatisfiesVisibility(tup, run->snapshot, look->buffer);
+	if (run->filter != NULL &&
+		!filter_wants(run->page, look->offset, head->id))
+		return false;
+	if (HeapTupleSatisfiesVisibility(tup, run->snapshot, look->buffer))
+		return true;
+	run->claim->newer = true;
+	return false;
 }
 
 /* A message was found that is to be declared dead */
@@ -381,6 +394,49 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 	queue_count(qs, COUNT_EXPIRED, expired);
 }
 
+/* The same, until it could be done; the page stays locked */
+static void
+take_from_locked(ClaimRun *run, Relation rel, QueueSegment *seg,
+				 Buffer buffer, PageTake *take)
+{
+	PageLook	look;
+
+	for (;;)
+	{
+		look_begin(&look, rel, seg->slot, buffer);
+		if (take_from_page(run, seg, &look, take))
+			break;
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		visibilitymap_pin(rel, BufferGetBlockNumber(buffer), &run->vmbuffer);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	}
+	if (run->filter != NULL && take->n == run->page->n)
+		filter_note(run->filter, run->page, run->seen,
+					MAP_WORD_VERSION(look.map.left), look.result.facts.ready);
+}
+
+/*
+ * Finds the messages of a page that fit the filter.  The page is locked, and
+ * is again when the result is true; false = there is nothing to take.
+ */
+static bool
+filter_page(ClaimRun *run, QueueSegment *seg, Relation rel, Buffer buffer)
+{
+	FilterPage *page = run->page;
+
+	filter_read(page, run->claim->q, rel, seg->slot, buffer, run->now);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	filter_examine(run->filter, page, RelationGetDescr(rel));
+	QUEUE_DEBUG_POINT("filtered");
+	if (page->n == 0 && !page->needs_look)
+	{
+		filter_note(run->filter, page, run->seen, page->version, page->nready);
+		return false;
+	}
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	return true;
+}
+
 /*
  * Takes what can be taken from one page.  A busy page is counted and left
  * unless wait is set.
@@ -406,18 +462,13 @@ claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 		return;
 	}
 
-	for (;;)
+	take.n = 0;
+	if (run->filter == NULL || filter_page(run, seg, rel, buffer))
 	{
-		PageLook	look;
-
-		look_begin(&look, rel, seg->slot, buffer);
-		if (take_from_page(run, seg, &look, &take))
-			break;
+		take_from_locked(run, rel, seg, buffer, &take);
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		visibilitymap_pin(rel, block, &run->vmbuffer);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	}
-	UnlockReleaseBuffer(buffer);
+	ReleaseBuffer(buffer);
 
 	MemoryContextSwitchTo(old);
 	if (take.n > 0)
@@ -456,6 +507,8 @@ claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 
 	map_walk_begin(&walk, seg->slot, rel, MAP_WALK_READY, run->lane,
 				   due_before);
+	if (run->filter != NULL)
+		walk.seen = run->seen = filter_seen(run->filter, seg->slot);
 	while (run->taken < run->claim->max &&
 		   (block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
@@ -565,6 +618,13 @@ claim_messages(Claim *claim)
 
 	if (claim->pop)
 		run.archive = archive_begin(claim->q, run.now);
+
+	claim->newer = false;
+	if (claim->filter != NULL)
+	{
+		run.filter = filter_open(claim->q, claim->filter);
+		run.page = palloc(sizeof(FilterPage));
+	}
 
 	txn_show_own_appends(claim->q->shared);
 	walk_lanes(&run);

@@ -6,6 +6,7 @@
 #define QUEUE_CLAIM_H
 
 #include "access/htup.h"
+#include "utils/jsonb.h"
 
 #include "catalog.h"
 
@@ -19,6 +20,9 @@ typedef struct Claim
 	int64		max;
 	bool		pop;
 	int64		visibility;		/* of a lease, in microseconds */
+	Jsonb	   *filter;			/* what headers must contain, or NULL */
+	bool		newer;			/* result: a message fits the filter, but the
+								 * snapshot does not see it */
 	ClaimSink	sink;
 	void	   *arg;
 } Claim;

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -101,14 +102,20 @@ read_visibility(FunctionCallInfo fcinfo, int argno)
 	return visibility;
 }
 
-/* A later version will accept a filter */
-static void
-refuse_filter(FunctionCallInfo fcinfo, int argno)
+/* What headers must contain, NULL = no matter */
+static Jsonb *
+read_filter(FunctionCallInfo fcinfo, int argno)
 {
-	if (!PG_ARGISNULL(argno))
+	Jsonb	   *filter;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	filter = PG_GETARG_JSONB_P(argno);
+	if (!JB_ROOT_IS_OBJECT(filter))
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"filter\" is not supported yet")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"filter\" must be a JSON object")));
+	return filter;
 }
 
 /* The queue of this name, if the user may do this with it */
@@ -144,7 +151,7 @@ queue_dequeue(PG_FUNCTION_ARGS)
 	receive.default_visibility = PG_ARGISNULL(2);
 	receive.visibility = read_visibility(fcinfo, 2);
 	receive.wait = read_duration(fcinfo, 3, "wait");
-	refuse_filter(fcinfo, 4);
+	receive.filter = read_filter(fcinfo, 4);
 	receive.sink = put_message;
 	receive.arg = fcinfo->resultinfo;
 
@@ -168,7 +175,7 @@ queue_pop(PG_FUNCTION_ARGS)
 	receive.queues = &q;
 	receive.max = read_max(fcinfo, 1);
 	receive.wait = read_duration(fcinfo, 2, "wait");
-	refuse_filter(fcinfo, 3);
+	receive.filter = read_filter(fcinfo, 3);
 	receive.sink = put_message;
 	receive.arg = fcinfo->resultinfo;
 

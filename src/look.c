@@ -110,6 +110,7 @@ ready_meanwhile(PageLook *look, const MessageHead *head)
 		return false;
 	if (look->clock == 0)
 		look->clock = GetCurrentTimestamp();
+	look->result.now = Max(look->result.now, look->clock);
 	return head->visible_at <= look->clock;
 }
 
@@ -125,6 +126,7 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 	MapResult  *result = &look->result;
 
 	result->facts.bytes += length;
+	result->now = Max(result->now, now);
 	if (MESSAGE_IS_DEAD(head))
 	{
 		result->facts.dead++;

@@ -2,6 +2,9 @@
  * mapwalk.c
  *	  Walks over the pages of a segment that the ready map names.
  *
+ * A caller that looks for certain messages only gives the walk what he has
+ * seen: pages that have not changed since are passed over, but stay ready.
+ *
  * Owns the "clear" counts of the summaries: a walk notes on its way which
  * chunks, and at its end whether the whole slot, have nothing ready on its
  * lane.  It keeps invariant 5 of readymap.c by reading the number of bumps
@@ -31,6 +34,8 @@ map_walk_begin(MapWalk *walk, MapSlot *slot, Relation rel,
 	walk->which = which;
 	walk->lane = lane;
 	walk->due_before = due_before;
+	walk->seen = NULL;
+	walk->chunk_seen = false;
 	walk->slot_clear = slot != NULL && (which & MAP_WALK_READY);
 	walk->chunk_clear = false;
 	walk->slot_bumps = slot ? pg_atomic_read_u64(&slot->lane[lane].bumps) : 0;
@@ -60,10 +65,30 @@ map_walk_stop(MapWalk *walk)
 	pg_atomic_write_u32(&walk->slot->stale, 1);
 }
 
+/* What the caller has seen of the chunk that the page is in, or NULL */
+static MapSeenChunk *
+seen_chunk(MapWalk *walk, BlockNumber block)
+{
+	return walk->seen == NULL ? NULL :
+		walk->seen->chunk[block / MAP_CHUNK_PAGES];
+}
+
+/* Has the caller seen what is ready on the page? */
+static bool
+is_seen(MapWalk *walk, BlockNumber block, uint32 word)
+{
+	MapSeenChunk *seen = seen_chunk(walk, block);
+
+	return seen != NULL && (word & MAP_COLD) == 0 &&
+		seen->version[block % MAP_CHUNK_PAGES] == MAP_WORD_VERSION(word);
+}
+
 /* Enters a chunk; false = nothing to look at in it */
 static bool
-walk_enter_chunk(MapWalk *walk, MapChunk *chunk)
+walk_enter_chunk(MapWalk *walk, MapChunk *chunk, MapSeenChunk *seen)
 {
+	bool		due = (TimestampTz) pg_atomic_read_u64(&chunk->due) <
+	walk->due_before;
 	bool		stale = false;
 
 	walk->chunk_bumps = pg_atomic_read_u64(&chunk->lane[walk->lane].bumps);
@@ -71,11 +96,16 @@ walk_enter_chunk(MapWalk *walk, MapChunk *chunk)
 		stale = pg_atomic_exchange_u32(&chunk->stale, 0) != 0;
 	pg_read_barrier();
 	walk->chunk_clear = (walk->which & MAP_WALK_READY) != 0;
-	return stale ||
+	walk->chunk_seen = seen != NULL && walk->lane == 0;
+	if (walk->chunk_seen && seen->bumps == walk->chunk_bumps && !due)
+	{
+		walk->slot_clear = false;
+		return false;
+	}
+	return stale || due ||
 		(walk->chunk_clear &&
 		 walk->chunk_bumps !=
-		 pg_atomic_read_u64(&chunk->lane[walk->lane].cleared)) ||
-		(TimestampTz) pg_atomic_read_u64(&chunk->due) < walk->due_before;
+		 pg_atomic_read_u64(&chunk->lane[walk->lane].cleared));
 }
 
 /*
@@ -101,7 +131,7 @@ map_walk_next(MapWalk *walk)
 		}
 
 		chunk = map_chunk(walk->slot, block);
-		if (i == 0 && !walk_enter_chunk(walk, chunk))
+		if (i == 0 && !walk_enter_chunk(walk, chunk, seen_chunk(walk, block)))
 		{
 			walk->next += MAP_CHUNK_PAGES;
 			continue;
@@ -110,8 +140,14 @@ map_walk_next(MapWalk *walk)
 		word = pg_atomic_read_u32(&chunk->word[i]);
 		ready = (word & MAP_READY) && MAP_WORD_LANE(word) >= walk->lane;
 		if (ready)
+		{
 			walk->chunk_clear = walk->slot_clear = false;
+			ready = !is_seen(walk, block, word);
+			walk->chunk_seen &= !ready;
+		}
 		walk->next++;
+		if (walk->chunk_seen && i == MAP_CHUNK_PAGES - 1)
+			seen_chunk(walk, block)->bumps = walk->chunk_bumps;
 		if (walk->chunk_clear && i == MAP_CHUNK_PAGES - 1)
 			pg_atomic_write_u64(&chunk->lane[walk->lane].cleared,
 								walk->chunk_bumps);

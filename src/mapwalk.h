@@ -9,6 +9,24 @@
 
 #include "readymap.h"
 
+/*
+ * What a session remembers of a slot's pages: at which version it has examined
+ * all that was ready on a page, in vain.  The same for a whole chunk, by the
+ * bumps of its lane 0.
+ */
+typedef struct MapSeenChunk
+{
+	uint64		bumps;			/* PG_UINT64_MAX = not known */
+	uint32		version[MAP_CHUNK_PAGES];	/* 0 = not seen */
+} MapSeenChunk;
+
+typedef struct MapSeen
+{
+	MapSlot    *slot;
+	uint32		generation;		/* of the slot */
+	MapSeenChunk *chunk[MAP_SLOT_CHUNKS];	/* NULL = nothing seen */
+} MapSeen;
+
 /* Where a walk over the pages to look at stands */
 typedef struct MapWalk
 {
@@ -19,6 +37,8 @@ typedef struct MapWalk
 	int			which;			/* flags below */
 	int			lane;			/* ready on this lane or a higher one */
 	TimestampTz due_before;		/* also pages with a deadline before this */
+	MapSeen    *seen;			/* ready pages to pass over, NULL = none */
+	bool		chunk_seen;		/* met no other ready page in the chunk */
 	bool		slot_clear;		/* met no ready page so far */
 	bool		chunk_clear;	/* the same since the chunk's first page */
 	uint64		slot_bumps;		/* when the walk began */

@@ -28,7 +28,9 @@
  *	6. A slot belongs to (database, relfilenumber).  Pages behind its page
  *	   count, or a segment without a slot, count as ready and due.  The slot
  *	   of an archive segment covers no page: nothing in it is ever claimed.
- *	7. A ready page's lane is that of the highest claimable message on it, or
+ *	7. A page's version changes whenever something on it becomes claimable,
+ *	   also by the clock: a look after a deadline changes it.
+ *	8. A ready page's lane is that of the highest claimable message on it, or
  *	   a higher one.  Too high costs a look, too low would be a priority
  *	   inversion, and no message is lost by either: a walk on lane 0 sees all
  *	   ready pages, and its summary counts every bump.  The other lanes count
@@ -226,6 +228,7 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key, bool tail_only)
 	slot->relnumber = key->relnumber;
 	slot->relid = RelationGetRelid(rel);
 	slot->queue_id = queue_id;
+	slot->generation++;
 	slot->tail_only = tail_only;
 	slot->assigned_at = GetCurrentTimestamp();
 	slot->error_until = 0;
@@ -408,6 +411,7 @@ map_look_begin(MapLook *look, MapSlot *slot, BlockNumber block)
 	look->slot = slot;
 	look->block = block;
 	look->covered = map_covers(slot, block);
+	look->left = 0;
 	if (look->covered)
 	{
 		look->word = pg_atomic_read_u32(&map_chunk(slot, block)->
@@ -487,6 +491,7 @@ map_looked(MapLook *look, const MapResult *result)
 	uint32		old = look->word;
 	uint32		new;
 	TimestampTz old_due;
+	bool		due_passed;
 	bool		undecided = result->ndeciders > 0 || result->more_deciders;
 	int			lane = result->keep_ready ? result->lane :
 		result->undecided_lane;
@@ -531,6 +536,10 @@ map_looked(MapLook *look, const MapResult *result)
 	new = (old & ~(MAP_FLAGS | MAP_LANE_MASK)) | lane << MAP_LANE_SHIFT |
 		(result->keep_ready ? MAP_READY : 0) |
 		(undecided ? MAP_PENDING : 0);
+	due_passed = result->keep_ready && !(old & MAP_COLD) &&
+		old_due <= result->now;
+	if (due_passed)
+		new += MAP_VERSION_1;
 	if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 	{
 		look_overtaken(look, old_due);
@@ -538,7 +547,8 @@ map_looked(MapLook *look, const MapResult *result)
 	}
 	if (look->word & MAP_COLD)
 		pg_atomic_fetch_sub_u32(&slot->cold, 1);
-	if ((new & MAP_READY) && (!(look->word & MAP_READY) ||
+	look->left = new;
+	if ((new & MAP_READY) && (!(look->word & MAP_READY) || due_passed ||
 							  lane > MAP_WORD_LANE(look->word)))
 		bump_summaries(slot, chunk, lane);
 }

@@ -24,6 +24,9 @@
 #define MAP_TOP_LANE	(MAP_LANES - 1)
 #define MAP_ALL_LANES	((1U << MAP_LANES) - 1)
 
+/* The version in a page's word; it is never 0 */
+#define MAP_WORD_VERSION(word) ((word) / MAP_VERSION_1 + 1)
+
 /* The lane that a page's word names */
 #define MAP_WORD_LANE(word) \
 	((int) (((word) & MAP_LANE_MASK) >> MAP_LANE_SHIFT))
@@ -45,6 +48,7 @@ typedef struct MapLook
 	BlockNumber block;
 	bool		covered;
 	uint32		word;
+	uint32		left;			/* what map_looked() made of it, or 0 */
 } MapLook;
 
 /* What the look found */
@@ -54,6 +58,7 @@ typedef struct MapResult
 	TimestampTz due;			/* earliest deadline, QUEUE_NO_DUE = none */
 	int64		id_least;		/* of all messages on the page, dead or not */
 	int64		id_greatest;
+	TimestampTz now;			/* by which messages were ready */
 	bool		keep_ready;		/* something claimable is left */
 	int			lane;			/* the highest of what is */
 	int			undecided_lane; /* the highest of what is undecided */

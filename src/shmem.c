@@ -100,6 +100,7 @@ init_queue(QueueShared *qs)
 	memset(qs, 0, sizeof(QueueShared));
 	SpinLockInit(&qs->id_mutex);
 	pg_atomic_init_u32(&qs->waiters, 0);
+	pg_atomic_init_u32(&qs->choosy, 0);
 	pg_atomic_init_u32(&qs->changes, 0);
 	pg_atomic_init_u32(&qs->notify, 0);
 	pg_atomic_init_u32(&qs->reap, 0);

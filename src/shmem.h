@@ -82,6 +82,7 @@ typedef struct QueueShared
 	int64		id_end;
 
 	pg_atomic_uint32 waiters;	/* sessions waiting for this queue */
+	pg_atomic_uint32 choosy;	/* those of them that have a filter */
 	pg_atomic_uint32 changes;	/* bumped by every committed DDL on it */
 	pg_atomic_uint32 notify;	/* something to NOTIFY about */
 	pg_atomic_uint32 reap;		/* dead messages may have to go */
@@ -154,6 +155,7 @@ typedef struct WaiterShared
 {
 	int			nqueues;		/* 0 = not waiting */
 	bool		woken;
+	bool		choosy;			/* waits with a filter */
 	uint64		ticket;			/* order of arrival */
 	int			pid;
 	TimestampTz since;
@@ -219,6 +221,7 @@ typedef struct MapSlot
 	bool		in_use;
 	bool		tail_only;		/* of an archive segment: covers no page */
 
+	uint32		generation;		/* number of this assignment; under lock */
 	pg_atomic_uint32 npages;	/* pages covered; those behind are "all set" */
 	pg_atomic_uint32 appends;	/* inserts ever made, see rotate.c */
 	TailState	tail;			/* see append.c */

@@ -52,12 +52,16 @@ typedef struct Wait
 	bool		over;			/* nothing is left of what woke us */
 } Wait;
 
-/* One pass over the queues, in the order given */
+/*
+ * One pass over the queues, in the order given.  With a filter *newer says
+ * whether a message fits that the snapshot does not see yet.
+ */
 static int64
-claim_pass(Receive *receive)
+claim_pass(Receive *receive, bool *newer)
 {
 	int64		taken = 0;
 
+	*newer = false;
 	for (int i = 0; i < receive->nqueues && taken < receive->max; i++)
 	{
 		Claim		claim;
@@ -67,9 +71,11 @@ claim_pass(Receive *receive)
 		claim.pop = receive->pop;
 		claim.visibility = receive->default_visibility ?
 			claim.q->visibility_timeout : receive->visibility;
+		claim.filter = receive->filter;
 		claim.sink = receive->sink;
 		claim.arg = receive->arg;
 		taken += claim_messages(&claim);
+		*newer |= claim.newer;
 		receive->queues[i] = claim.q;
 	}
 	return taken;
@@ -77,22 +83,24 @@ claim_pass(Receive *receive)
 
 /* A pass with a snapshot that sees what was committed until now */
 static int64
-claim_pass_fresh(Receive *receive)
+claim_pass_fresh(Receive *receive, bool *newer)
 {
 	int64		taken;
 
 	if (receive->pop)
-		return claim_pass(receive);
+		return claim_pass(receive, newer);
 	PushActiveSnapshot(GetLatestSnapshot());
-	taken = claim_pass(receive);
+	taken = claim_pass(receive, newer);
 	PopActiveSnapshot();
 	return taken;
 }
 
 /* Is there a message that the snapshot does not see yet? */
 static bool
-something_newer(Receive *receive)
+something_newer(Receive *receive, bool fits)
 {
+	if (receive->filter != NULL)
+		return fits;
 	for (int i = 0; i < receive->nqueues; i++)
 		if (claim_something_newer(receive->queues[i]))
 			return true;
@@ -217,7 +225,7 @@ join(Wait *w)
 		w->shared[i] = w->receive->queues[i]->shared;
 		w->changes[i] = pg_atomic_read_u32(&w->shared[i]->changes);
 	}
-	waiters_join(w->shared, n);
+	waiters_join(w->shared, n, w->receive->filter != NULL);
 }
 
 /* Notices DDL: reads definitions again, and watches for a while */
@@ -254,20 +262,21 @@ static void
 wait_loop(Wait *w)
 {
 	Receive    *receive = w->receive;
+	bool		newer;
 	long		ms;
 
 	for (;;)
 	{
 		w->over = false;
 		waiters_rearm();
-		w->taken = claim_pass_fresh(receive);
+		w->taken = claim_pass_fresh(receive, &newer);
 		if (w->taken > 0)
 		{
 			/* of several queues, it may be another that woke us */
 			w->over = receive->nqueues == 1;
 			return;
 		}
-		if (receive->pop && something_newer(receive))
+		if (receive->pop && something_newer(receive, newer))
 			return;
 		w->over = true;
 		QUEUE_DEBUG_POINT("nap");
@@ -287,6 +296,7 @@ int64
 receive_messages(Receive *receive)
 {
 	Wait		w = {0};
+	bool		newer;
 
 	if (receive->wait > 0 && IsolationUsesXactSnapshot())
 		ereport(ERROR,
@@ -301,7 +311,7 @@ receive_messages(Receive *receive)
 		check_paused(receive->queues[i]);
 
 	w.receive = receive;
-	w.taken = claim_pass(receive);
+	w.taken = claim_pass(receive, &newer);
 	if (w.taken > 0 || receive->wait == 0 || receive->nqueues == 0)
 		return w.taken;
 

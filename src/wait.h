@@ -16,6 +16,7 @@ typedef struct Receive
 	bool		default_visibility; /* take each queue's own */
 	int64		visibility;		/* microseconds */
 	int64		wait;			/* microseconds, 0 = do not wait */
+	Jsonb	   *filter;			/* NULL = none */
 	bool		drop_snapshot;	/* hold none while waiting, where possible */
 	ClaimSink	sink;
 	void	   *arg;

@@ -8,6 +8,9 @@
  * without having taken what it was woken for wakes the next one in its place,
  * so that no wake-up is lost.  One too many does no harm.  Nobody polls.
  *
+ * A choosy waiter has a filter: nobody knows here whether it wants what came.
+ * All of them are woken, beside the n others.
+ *
  * Locks: queue_shmem->waiters_lock, taken last and held for the walk over the
  * list only.  Everything but waiters_join() is safe in transaction callbacks.
  */
@@ -33,7 +36,7 @@ my_waiter(void)
  * Enters the list for up to QUEUE_MAX_WAIT_QUEUES queues.
  */
 void
-waiters_join(QueueShared **queues, int nqueues)
+waiters_join(QueueShared **queues, int nqueues, bool choosy)
 {
 	WaiterShared *me = my_waiter();
 
@@ -42,12 +45,17 @@ waiters_join(QueueShared **queues, int nqueues)
 	memcpy(me->queue, queues, nqueues * sizeof(queues[0]));
 	me->nqueues = nqueues;
 	me->woken = false;
+	me->choosy = choosy;
 	me->ticket = queue_shmem->next_ticket++;
 	me->pid = MyProcPid;
 	me->latch = MyLatch;
 	me->since = GetCurrentTimestamp();
 	for (int i = 0; i < nqueues; i++)
+	{
 		pg_atomic_fetch_add_u32(&queues[i]->waiters, 1);
+		if (choosy)
+			pg_atomic_fetch_add_u32(&queues[i]->choosy, 1);
+	}
 	joined = true;
 	LWLockRelease(queue_shmem->waiters_lock);
 }
@@ -64,7 +72,23 @@ is_candidate(WaiterShared *waiter, QueueShared *qs)
 	return false;
 }
 
-/* Wakes the waiter of the queue that waits longest.  Lock held. */
+/* Wakes all choosy waiters of the queue.  Lock held. */
+static void
+wake_choosy(QueueShared *qs)
+{
+	for (int i = 0; i < queue_shmem->max_waiters; i++)
+	{
+		WaiterShared *waiter = &queue_shmem->waiters[i];
+
+		if (waiter->nqueues > 0 && waiter->choosy && is_candidate(waiter, qs))
+		{
+			waiter->woken = true;
+			SetLatch(waiter->latch);
+		}
+	}
+}
+
+/* Wakes the other waiter of the queue that waits longest.  Lock held. */
 static bool
 wake_one(QueueShared *qs)
 {
@@ -74,7 +98,8 @@ wake_one(QueueShared *qs)
 	{
 		WaiterShared *waiter = &queue_shmem->waiters[i];
 
-		if (waiter->nqueues > 0 && is_candidate(waiter, qs) &&
+		if (waiter->nqueues > 0 && !waiter->choosy &&
+			is_candidate(waiter, qs) &&
 			(first == NULL || waiter->ticket < first->ticket))
 			first = waiter;
 	}
@@ -86,7 +111,8 @@ wake_one(QueueShared *qs)
 }
 
 /*
- * Up to n messages of the queue became claimable: wakes up to n waiters.
+ * Up to n messages of the queue became claimable: wakes up to n waiters, and
+ * all choosy ones.
  */
 void
 waiters_wake(QueueShared *qs, int64 n)
@@ -94,6 +120,8 @@ waiters_wake(QueueShared *qs, int64 n)
 	if (n <= 0 || pg_atomic_read_u32(&qs->waiters) == 0)
 		return;
 	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&qs->choosy) > 0)
+		wake_choosy(qs);
 	while (n-- > 0 && wake_one(qs))
 		;
 	LWLockRelease(queue_shmem->waiters_lock);
@@ -143,6 +171,8 @@ waiters_leave(bool pass_on)
 	for (int i = 0; i < me->nqueues; i++)
 	{
 		pg_atomic_fetch_sub_u32(&me->queue[i]->waiters, 1);
+		if (me->choosy)
+			pg_atomic_fetch_sub_u32(&me->queue[i]->choosy, 1);
 		if (pass_on)
 			wake_one(me->queue[i]);
 	}

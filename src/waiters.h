@@ -7,7 +7,7 @@
 
 #include "shmem.h"
 
-extern void waiters_join(QueueShared **queues, int nqueues);
+extern void waiters_join(QueueShared **queues, int nqueues, bool choosy);
 extern void waiters_leave(bool pass_on);
 extern void waiters_rearm(void);
 extern void waiters_wake(QueueShared *qs, int64 n);

@@ -141,7 +141,7 @@ SELECT error_of($$SELECT queue.dequeue('deq', -1)$$);
 SELECT error_of($$SELECT queue.dequeue('deq', visibility => '0')$$);
 SELECT error_of($$SELECT queue.dequeue('deq', visibility => '-1 s')$$);
 SELECT error_of($$SELECT queue.dequeue('deq', wait => '-1 s')$$);
-SELECT error_of($$SELECT queue.dequeue('deq', filter => '{}')$$);
+SELECT error_of($$SELECT queue.dequeue('deq', filter => '[]')$$);
 SELECT error_of($$SELECT queue.dequeue(NULL)$$);
 SELECT error_of($$SELECT queue.dequeue('')$$);
 SELECT error_of($$SELECT queue.dequeue('nowhere')$$);

@@ -30,7 +30,7 @@ SELECT queue.create('');
 SELECT queue.ack(NULL, :r);
 \echo :LAST_ERROR_SQLSTATE
 -- not yet
-SELECT queue.dequeue('err', filter => '{}');
+SELECT queue.create('err stream', kind => 'stream');
 \echo :LAST_ERROR_SQLSTATE
 -- no privilege
 SET ROLE queue_test_stranger;
