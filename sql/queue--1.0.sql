@@ -426,7 +426,7 @@ COMMENT ON FUNCTION queue.revoke_access IS
 
 -- enqueue: puts a message into a queue.
 --   body, payload  what to deliver; both may be given, or none
---   headers        a JSON object, which peek can filter by
+--   headers        a JSON object, by which messages can be filtered
 --   key            any text; delivered, not interpreted by this version
 --   priority       0 to 9, higher first (else 22023)
 --   delay          from now until it can be claimed; NULL = the queue's
@@ -493,7 +493,7 @@ COMMENT ON FUNCTION queue.enqueue_batch IS
 --               or while a large queue is looked through after a start
 --   visibility  length of the lease, > 0; NULL = the queue's
 --   wait        for the first message, at most; 0 = do not wait
---   filter      refused with 0A000 until it works
+--   filter      a JSON object: only messages whose headers @> filter
 -- Returns the messages, each with the receipt of this lease.  Needs UPDATE
 -- (receive).
 -- Errors: 55000 while paused, 25001 for a wait in REPEATABLE READ or
