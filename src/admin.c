@@ -83,7 +83,7 @@ static void find_and_lock(AdminContext *ctx, const char *name,
 static bool queue_is_owner(Oid relid, Oid roleid);
 static void check_right(Oid relid, Oid roleid, const char *name,
 						const char *what, LOCKMODE lockmode);
-static void check_drop(Oid relid, const char *name);
+static void check_drop(int32 id, const char *name);
 static void check_unused(const char *name);
 static void check_dead_letter(AdminContext *ctx, const char *name,
 							  Properties *given);
@@ -227,7 +227,7 @@ queue_drop(PG_FUNCTION_ARGS)
 	if (!flag_arg(fcinfo, 1, false))
 	{
 		if (admin_relation_exists(row.relation))
-			check_drop(row.relation, name);
+			check_drop(row.id, name);
 		check_unused(name);
 	}
 	tables_drop(row.id, row.relation);
@@ -422,15 +422,40 @@ check_right(Oid relid, Oid roleid, const char *name, const char *what,
 						   "calls \"manage\".", admin_qualified_name(relid))));
 }
 
-/* Raises 2BP01 while there is a message in the queue, in whatever state */
+/*
+ * Raises 2BP01 while there is a message in the queue, in whatever state.
+ * Reads the extension's own tables only: what the parent has for policies and
+ * other children is its owner's, and this runs as the extension's owner.
+ */
 static void
-check_drop(Oid relid, const char *name)
+check_drop(int32 id, const char *name)
 {
 	StringInfoData sql;
+	uint64		count;
+	bool		isnull;
 
+	count = admin_query_id("SELECT s.relation "
+						   "FROM " QUEUE_SCHEMA ".segment_def s "
+						   "JOIN pg_catalog.pg_class c "
+						   "ON c.oid OPERATOR(pg_catalog.=) "
+						   "s.relation::pg_catalog.oid "
+						   "WHERE s.queue_id OPERATOR(pg_catalog.=) $1 "
+						   "AND c.relkind OPERATOR(pg_catalog.=) "
+						   "'r'::\"char\" "
+						   "AND s.chain OPERATOR(pg_catalog.<>) "
+						   "'a'::\"char\"", id);
+	if (count == 0)
+		return;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT 1 FROM %s LIMIT 1",
-					 admin_qualified_name(relid));
+	for (uint64 i = 0; i < count; i++)
+	{
+		Oid			relid = DatumGetObjectId(admin_result(i, 1, &isnull));
+
+		appendStringInfo(&sql, "%sSELECT 1 FROM ONLY %s",
+						 i == 0 ? "" : " UNION ALL ",
+						 admin_qualified_name(relid));
+	}
+	appendStringInfoString(&sql, " LIMIT 1");
 	if (admin_query(sql.data, 0, NULL, NULL, NULL) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
