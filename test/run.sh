@@ -1,6 +1,6 @@
 #!/bin/bash
-# make test: build, lint, regress, isolation, fuzz, TAP, each in a private
-# copy.
+# make test: build, lint, regress, isolation, fuzz, torture, TAP, each in a
+# private copy.
 #
 #   ONLY="regress tap"   these stages only (the build always comes first)
 #   TESTS="ack nack"     these tests of the chosen stages only
@@ -13,8 +13,10 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=cluster.sh
 . "$here/cluster.sh"
+# shellcheck source=torture/torture.sh
+. "$here/torture/torture.sh"
 
-stages=${ONLY:-clang lint regress isolation fuzz tap}
+stages=${ONLY:-clang lint regress isolation fuzz torture tap}
 wanted=${TESTS:-}
 # Leave a margin to the half hour that the whole run may take.
 deadline=$((SECONDS + ${TIME_LIMIT:-1700}))
@@ -199,6 +201,28 @@ stage_fuzz() {
 	fi
 }
 
+# Load and faults, and an account of every message; see test/torture.
+stage_torture() {
+	local log=$work/torture.log
+	[ -z "$wanted" ] || return 0
+	[ ! -d "$work/main" ] || { cluster_stop main; rm -rf "$work/main"*; }
+	if ! within 60 "$log" /usr/bin/python3 \
+		"$work/src/test/torture/test_checker.py"
+	then
+		fail "torture: the checker itself" "$log"
+		return
+	fi
+	pass "$(sed -nE 's/^Ran ([0-9]+) tests.*/\1/p' "$log")"
+	if torture_run "${TORTURE_SECONDS:-90}" "$log" "${SEED-}" \
+		--pause 1
+	then
+		pass
+		grep -E '^(torture|faults):' "$log"
+	else
+		fail "torture" "$log"
+	fi
+}
+
 stage_tap() {
 	local name
 	for name in $(names test/t .pl); do
@@ -250,7 +274,7 @@ for name in $wanted; do
 		[ -e "$top/test/specs/$name.spec" ] || fail "no test called $name"
 done
 if stage build; then
-	for name in clang lint regress isolation fuzz tap; do
+	for name in clang lint regress isolation fuzz torture tap; do
 		! chosen "$name" || stage "$name"
 	done
 fi

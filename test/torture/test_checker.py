@@ -75,6 +75,12 @@ class CheckerTest(unittest.TestCase):
         self.assertEqual(self.kinds(SENT, maybe, late), [])
         self.assertEqual(self.kinds(SENT, maybe), [])
 
+    def test_failover(self):
+        failover = about("failover", 1.5, t0=0.5)
+        self.assertEqual(self.kinds(SENT, failover), [])
+        self.assertEqual(self.kinds(SENT, about("failover", 9, t0=8)),
+                         ["lost"])
+
     def test_two_live_leases(self):
         second = event("claim", 5, until=12)
         self.assertEqual(self.kinds(SENT, CLAIM, second, DRAIN),

@@ -11,8 +11,7 @@ import json
 import multiprocessing
 import os
 import random
-import signal
-import subprocess
+import re
 import sys
 import tempfile
 import time
@@ -20,202 +19,269 @@ import time
 import psycopg2
 
 import checker
+import faults
 import load
+from server import Server, connect, query
+
+# Messages of one history: a part of a sender's on the busiest queue
+PART = 200000
+SENDER = re.compile(r"(\w+)/(\w+)/(\d+)$")
 
 
-def connect():
-    """A connection, waiting for a server that recovers."""
-    deadline = time.monotonic() + 60
-    while True:
+def make_queues():
+    """Those that this version can make; the names, in order."""
+    names = []
+    for name, (properties, _) in load.QUEUES.items():
+        given = {"retry_delay": "0.2 s", "retry_backoff": "none",
+                 **properties}
+        more = ", ".join(f"{key} => %({key})s" for key in given)
         try:
-            connection = psycopg2.connect("dbname=postgres")
-            connection.autocommit = True
-            return connection
-        except psycopg2.Error:
-            if time.monotonic() > deadline:
+            with contextlib.closing(connect()) as connection:
+                connection.cursor().execute(
+                    f"SELECT queue.create(%(name)s, {more})",
+                    {"name": name, **given})
+            names.append(name)
+        except psycopg2.Error as error:
+            if error.pgcode != "0A000":
                 raise
-            time.sleep(0.05)
+            print(f"not in this version: {name}")
+    return names
 
 
-def query(sql, *args):
-    with contextlib.closing(connect()) as connection:
-        cursor = connection.cursor()
-        cursor.execute(sql, args)
-        return cursor.fetchall() if cursor.description else []
-
-
-def pg_ctl(*args):
-    subprocess.run(["pg_ctl", "-D", os.environ["PGDATA"], "-w", "-s", "-l",
-                    os.path.join(os.environ["PGDATA"], "log"), *args],
-                   check=False, stderr=subprocess.DEVNULL)
-
-
-class Faults:
-    """One fault after the other; each returns whether leases may be lost."""
-
-    def __init__(self, seed):
-        self.random = random.Random(f"{seed}/faults")
-        self.counts = collections.Counter()
-        self.held = None
-
-    def kill_backend(self):
-        pids = [row[0] for row in query(
-            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-            "AND backend_type IN ('client backend', 'queue worker', "
-            "'queue launcher')")]
-        if pids:
-            os.kill(self.random.choice(pids), signal.SIGKILL)
-            time.sleep(0.2)
-        return True
-
-    def kill_postmaster(self):
-        with open(os.path.join(os.environ["PGDATA"], "postmaster.pid"),
-                  encoding="ascii") as file:
-            pid = int(file.readline())
-        os.kill(pid, signal.SIGKILL)
-        time.sleep(0.5)
-        # its children notice within moments; the lock file stays
-        for _ in range(100):
-            pg_ctl("start")
-            if subprocess.run(["pg_isready", "-q"], check=False).returncode == 0:
-                break
-            time.sleep(0.1)
-        return True
-
-    def immediate_restart(self):
-        pg_ctl("-m", "immediate", "restart")
-        return True
-
-    def terminate(self):
-        query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-              "WHERE pid <> pg_backend_pid() AND backend_type IN "
-              "('client backend', 'queue worker') "
-              "ORDER BY random() LIMIT 2")
-        return False
-
-    def cancel(self):
-        query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
-              "WHERE pid <> pg_backend_pid() AND backend_type = "
-              "'client backend' ORDER BY random() LIMIT 3")
-        return False
-
-    def vacuum(self):
-        names = query("SELECT relation::text FROM queue.segments")
-        query(f"VACUUM (FREEZE) {self.random.choice(names)[0]}")
-        return False
-
-    def hold_snapshot(self):
-        if self.held is None:
-            self.held = connect()
-            self.held.autocommit = False
-            self.held.set_session("REPEATABLE READ")
-            self.held.cursor().execute("SELECT 1")
-        else:
-            self.held.close()
-            self.held = None
-        return False
-
-    def checkpoint(self):
-        query("CHECKPOINT")
-        return False
-
-    def strike(self, log):
-        fault = self.random.choices(
-            [self.kill_backend, self.kill_postmaster, self.immediate_restart,
-             self.terminate, self.cancel, self.vacuum, self.hold_snapshot,
-             self.checkpoint], weights=[3, 1, 2, 4, 4, 2, 2, 1])[0]
-        t0 = time.monotonic()
+def try_properties(names):
+    """Leave out queues whose sending does not work yet."""
+    for name, sql in (("once", "dedup_id => 'x'"),
+                      ("ranks", "priority => 1"), ("short", "ttl => '1 s'")):
         try:
-            crash = fault()
-        except psycopg2.Error:
-            crash = True
-        self.counts[fault.__name__] += 1
-        if crash:
-            connect().close()
-            log.append({"op": "crash", "t0": t0, "t": time.monotonic()})
+            if name in names:
+                with contextlib.closing(connect()) as connection:
+                    connection.autocommit = False
+                    connection.cursor().execute(
+                        f"SELECT queue.enqueue('{name}', '1', {sql})")
+                    connection.rollback()
+        except psycopg2.Error as error:
+            if error.pgcode != "0A000":
+                raise
+            print(f"not in this version: {sql}")
+            names.remove(name)
 
 
-def finish_prepared():
-    for (gid,) in query("SELECT gid FROM pg_prepared_xacts"):
-        query(f"COMMIT PREPARED '{gid}'")
-
-
-def drain():
-    """What is left, once every lease and delay has ended."""
-    events = []
-    deadline = time.monotonic() + 60
+def drain(names):
+    """What is left, once every lease and delay has ended, and where."""
     with contextlib.closing(connect()) as connection:
         cursor = connection.cursor()
-        while time.monotonic() < deadline:
-            t0 = time.monotonic()
-            cursor.execute("SELECT body->>'u', queue.ack(%s, receipt) "
-                           "FROM queue.dequeue(%s, 1000, wait => '2 s')",
-                           (load.QUEUE, load.QUEUE))
-            rows = cursor.fetchall()
-            events += [{"op": "drain", "u": u, "t0": t0,
-                        "t": time.monotonic()} for u, _ in rows]
-            if not rows:
-                cursor.execute(f"SELECT count(*) FROM queue.{load.QUEUE}")
-                if cursor.fetchone()[0] == 0:
-                    break
-    return events
+        for name in names:
+            yield stats(cursor, name)
+            yield from drain_queue(cursor, name)
+
+
+def stats(cursor, name):
+    for _ in range(50):
+        cursor.execute("SELECT total, (SELECT count(*) FROM queue."
+                       f"\"{name}\") FROM queue.stats WHERE queue = %s",
+                       (name,))
+        total, there = cursor.fetchone()
+        if total == there:
+            break
+        time.sleep(0.1)
+    now = time.monotonic()
+    # of a queue with ttl, messages go while this looks
+    return {"op": "stats" if name != "short" else "note", "q": name,
+            "total": total, "t0": now, "t": now}
+
+
+def drain_queue(cursor, name):
+    deadline = time.monotonic() + 60
+    table = f'queue."{name}"'
+    while time.monotonic() < deadline:
+        t0 = time.monotonic()
+        cursor.execute("SELECT body->>'u', queue.ack(%s, receipt) "
+                       "FROM queue.dequeue(%s, 1000, wait => '1 s')",
+                       (name, name))
+        rows = cursor.fetchall()
+        if rows:
+            yield {"op": "drain", "q": name, "t0": t0, "t": time.monotonic(),
+                   "us": [row[0] for row in rows]}
+            continue
+        cursor.execute(f"SELECT count(*) FROM {table} "
+                       "WHERE visible_at < 'infinity'")
+        if cursor.fetchone()[0] == 0:
+            break
+    # what is dead stays
+    t0 = time.monotonic()
+    cursor.execute(f"SELECT body->>'u', visible_at < 'infinity' FROM {table}")
+    rows = cursor.fetchall()
+    yield {"op": "drain", "q": name, "t0": t0, "t": time.monotonic(),
+           "us": [row[0] for row in rows]}
+    left = [row[0] for row in rows if row[1]]
+    if left and name != "short":
+        yield {"op": "left", "q": name, "t0": t0, "t": t0, "count": len(left),
+               "example": left[0]}
+
+
+def expand(event):
+    """The events of the messages of one call."""
+    if "us" not in event:
+        yield event
+        return
+    each = event.pop("each", {})
+    for i, u in enumerate(event.pop("us")):
+        more = {key: values[i] for key, values in each.items()
+                if values[i] is not None}
+        yield {**event, "u": u, **more}
+
+
+class Histories:
+    """Events in parts that can be judged apart, each small enough."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.files = {}
+        self.general = []
+        self.ops = collections.Counter()
+
+    def part_of(self, u):
+        queue, sender, number = SENDER.match(u).groups()
+        if queue == "work":
+            return f"{queue}-{sender}-{int(number) // PART}"
+        return queue
+
+    def add(self, event):
+        self.ops[event["op"]] += len(event.get("us", [0]))
+        if "us" not in event:
+            self.general.append(event)
+            return
+        parts = collections.defaultdict(list)
+        for i, u in enumerate(event["us"]):
+            parts[self.part_of(u)].append(i)
+        for part, places in parts.items():
+            piece = dict(event, us=[event["us"][i] for i in places])
+            if "each" in event:
+                piece["each"] = {key: [values[i] for i in places]
+                                 for key, values in event["each"].items()}
+            self.file(part).write(json.dumps(piece) + "\n")
+
+    def file(self, part):
+        if part not in self.files:
+            self.files[part] = open(f"{self.directory}/{part}.part", "w",
+                                    encoding="utf-8")
+        return self.files[part]
+
+    def read(self, part):
+        self.files[part].close()
+        events = list(self.general)
+        with open(f"{self.directory}/{part}.part", encoding="utf-8") as file:
+            for line in file:
+                events.extend(expand(json.loads(line)))
+        return events
+
+
+def judge(histories):
+    """Check all parts; print what cannot be so.  Returns how much it is."""
+    anomalies = collections.Counter()
+    for part in sorted(histories.files):
+        events = histories.read(part)
+        # stats are about whole queues
+        if part.count("-"):
+            events = [e for e in events if e["op"] != "stats"]
+        queue = part.split("-")[0]
+        events = [e for e in events
+                  if e["op"] != "stats" or e["q"] == queue != "ranks"]
+        for kind, u, detail in checker.check(events):
+            anomalies[kind] += 1
+            if anomalies[kind] > 5:
+                continue
+            print(f"ANOMALY {kind}: {u}: {detail}")
+            for event in sorted((e for e in events if e.get("u") == u),
+                                key=lambda e: e["t"])[:40]:
+                print("     ", json.dumps(event))
+    for event in histories.general:
+        if event["op"] == "left":
+            anomalies["left"] += 1
+            print("ANOMALY could not be drained:", json.dumps(event))
+    for kind, count in anomalies.items():
+        print(f"ANOMALIES: {count} times {kind}")
+    return sum(anomalies.values())
+
+
+def run_load(options, names, functions, server, seed, directory):
+    """Sessions and faults for some seconds; what the faults wrote down."""
+    stop_at = time.monotonic() + options.seconds
+    common = {"seed": seed, "stop_at": stop_at, "queues": names,
+              "speed": options.speed}
+    kinds = [(load.Producer, f"p{i}") for i in range(4)]
+    kinds += [(load.Consumer, f"c{i}") for i in range(7)]
+    sessions = [kind(name, path=f"{directory}/{name}.log", **common)
+                for kind, name in kinds]
+    sessions.append(load.Mender("mender", path=f"{directory}/m.log",
+                                functions=functions, **common))
+    processes = [multiprocessing.Process(target=s.run) for s in sessions]
+    for process in processes:
+        process.start()
+    log = []
+    trouble = faults.Faults(server, seed, log, options.points)
+    while time.monotonic() < stop_at - 3:
+        time.sleep(trouble.random.uniform(0.2, options.pause))
+        trouble.strike()
+    trouble.end()
+    for process in processes:
+        process.join()
+        if process.exitcode:
+            log.append({"op": "left", "q": "", "t0": 0, "t": 0,
+                        "example": "a session of the load failed"})
+    return log, trouble
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seed", default=None)
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--pause", type=float, default=2.5,
+                        help="seconds between faults, at most")
+    parser.add_argument("--speed", type=float, default=1)
+    parser.add_argument("--sources", required=True)
     options = parser.parse_args()
+    options.points = faults.point_names(options.sources)
     seed = options.seed or str(random.randrange(10 ** 6))
-    print(f"seed {seed}, {options.seconds} seconds", flush=True)
+    print(f"torture: seed {seed}, {options.seconds} s", flush=True)
 
     query("CREATE EXTENSION queue")
-    query("SELECT queue.create(%s, retry_delay => '0.2 s', "
-          "retry_backoff => 'none')", load.QUEUE)
+    names = make_queues()
+    try_properties(names)
+    functions = [row[0] for row in query(
+        "SELECT proname FROM pg_proc WHERE pronamespace = "
+        "'queue'::regnamespace")]
+    server = Server(os.environ["PGDATA"])
     directory = tempfile.mkdtemp()
-    stop_at = time.monotonic() + options.seconds
-    sessions = [load.Producer(f"p{i}", seed, stop_at, f"{directory}/p{i}")
-                for i in range(4)]
-    sessions += [load.Consumer(f"c{i}", seed, stop_at, f"{directory}/c{i}")
-                 for i in range(6)]
-    processes = [multiprocessing.Process(target=s.run) for s in sessions]
-    for process in processes:
-        process.start()
+    log, trouble = run_load(options, names, functions, server, seed,
+                            directory)
+    for (gid,) in query("SELECT gid FROM pg_prepared_xacts"):
+        query(f"COMMIT PREPARED '{gid}'")
+    if "scrap" in names:
+        with contextlib.suppress(psycopg2.Error):
+            query("SELECT queue.create('scrap')")
+    with contextlib.suppress(psycopg2.Error):
+        query("SELECT queue.resume('work')")
 
-    faults = Faults(seed)
-    events = []
-    while time.monotonic() < stop_at - 3:
-        time.sleep(faults.random.uniform(0.5, 3))
-        faults.strike(events)
-    for process in processes:
-        process.join()
-    if faults.held is not None:
-        faults.held.close()
-    finish_prepared()
-    events += drain()
-
-    for path in glob.glob(f"{directory}/*"):
+    histories = Histories(directory)
+    for name in names:
+        histories.add({"op": "queue", "q": name, "t0": 0, "t": 0,
+                       **load.QUEUES[name][1]})
+    for event in log + list(drain(names)):
+        histories.add(event)
+    for path in glob.glob(f"{directory}/*.log"):
         with open(path, encoding="utf-8") as file:
             for line in file:
                 if line.endswith("\n"):
-                    events.append(json.loads(line))
-    found = checker.check(events)
-    ops = collections.Counter(e["op"] for e in events)
-    print("faults:", dict(faults.counts))
-    print("events:", dict(ops))
-    for kind, count in collections.Counter(f[0] for f in found).items():
-        print(f"ANOMALY {kind}: {count}")
-    for kind, u, detail in found[:20]:
-        print(f"  {kind}: {u}: {detail}")
-        for event in sorted((e for e in events if e.get("u") == u),
-                            key=lambda e: e["t"]):
-            print("     ", json.dumps(event))
-    left = query(f"SELECT count(*) FROM queue.{load.QUEUE}")[0][0]
-    if left:
-        print(f"ANOMALY {left} messages could not be drained")
-    print("nothing lost" if not found and not left else "FAILED")
-    sys.exit(1 if found or left else 0)
+                    histories.add(json.loads(line))
+    anomalies = judge(histories)
+    print("faults:", ", ".join(f"{name} {count}" for name, count in
+                               sorted(trouble.counts.items())))
+    print("events:", ", ".join(f"{op} {n}" for op, n in
+                               sorted(histories.ops.items())))
+    print(f"torture: {trouble.kills} kills, {histories.ops['send']} messages,",
+          "nothing lost" if not anomalies else f"{anomalies} ANOMALIES")
+    sys.exit(1 if anomalies else 0)
 
 
 if __name__ == "__main__":
