@@ -113,7 +113,7 @@ browse_begin(Browse *browse, Queue *q, Snapshot snapshot)
 	browse->context = AllocSetContextCreate(CurrentMemoryContext,
 											"queue browse",
 											ALLOCSET_DEFAULT_SIZES);
-	txn_show_own_appends(q->shared);
+	(void) txn_show_own_appends(q->shared);
 }
 
 /* Closes the segment, if one is open */

@@ -81,6 +81,12 @@ typedef struct ClaimRun
  */
 #define COLD_PAGES 1024
 
+/*
+ * How often a call looks for messages of its own transaction.  Another session
+ * that looks at their pages at the same time hides them.
+ */
+#define OWN_PASSES 4
+
 /* What is taken from one page */
 typedef struct PageTake
 {
@@ -626,8 +632,16 @@ claim_messages(Claim *claim)
 		run.page = palloc(sizeof(FilterPage));
 	}
 
-	txn_show_own_appends(claim->q->shared);
-	walk_lanes(&run);
+	for (int i = 0; i < OWN_PASSES && run.taken < claim->max; i++)
+	{
+		bool		own = txn_show_own_appends(claim->q->shared);
+		int64		before = run.taken;
+
+		QUEUE_DEBUG_POINT("own_shown");
+		walk_lanes(&run);
+		if (!own || (i > 0 && run.taken == before))
+			break;
+	}
 
 	MemoryContextDelete(run.context);
 	if (run.archive != NULL)

@@ -174,15 +174,23 @@ txn_note_claim(QueueShared *qs, bool popped, int64 receipt, int64 message_id)
 
 /*
  * Lets this transaction's own next look at the queue find what it appended.
- * To other sessions the messages are undecided.
+ * To other sessions the messages are undecided, and if one looks first, the
+ * page is hidden again.  Returns false when nothing was appended.
  */
-void
+bool
 txn_show_own_appends(QueueShared *qs)
 {
+	bool		found = false;
+
 	for (int i = 0; i < npages; i++)
-		if (pages[i].kind == TXN_APPENDED && pages[i].qs == qs)
-			for (BlockNumber b = pages[i].first; b <= pages[i].last; b++)
-				map_bump(pages[i].slot, b, true, pages[i].lane, QUEUE_NO_DUE);
+	{
+		if (pages[i].kind != TXN_APPENDED || pages[i].qs != qs)
+			continue;
+		found = true;
+		for (BlockNumber b = pages[i].first; b <= pages[i].last; b++)
+			map_bump(pages[i].slot, b, true, pages[i].lane, QUEUE_NO_DUE);
+	}
+	return found;
 }
 
 /*

@@ -26,7 +26,7 @@ extern void txn_note_expiry(TimestampTz expires_at);
 extern void txn_reserve_claims(int n);
 extern void txn_note_claim(QueueShared *qs, bool popped, int64 receipt,
 						   int64 message_id);
-extern void txn_show_own_appends(QueueShared *qs);
+extern bool txn_show_own_appends(QueueShared *qs);
 extern void txn_queue_changed(int32 queue_id);
 extern void txn_extension_created(void);
 
