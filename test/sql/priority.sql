@@ -52,7 +52,7 @@ SELECT queue.purge('prio') > 0 AS ok;
 
 -- A high one that comes back is high again: released, nacked, popped and
 -- rolled back, acked and rolled back, or its lease over.
-SELECT count(queue.enqueue('prio', to_jsonb(i), priority => i % 2 * 5))
+SELECT count(queue.enqueue('prio', to_jsonb(i), priority => i / 6 * 5))
   FROM generate_series(1, 6) i;
 SELECT receipt AS r, body FROM queue.dequeue('prio') \gset
 SELECT queue.release('prio', :r);
