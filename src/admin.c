@@ -159,6 +159,8 @@ queue_create(PG_FUNCTION_ARGS)
 				0, NULL, NULL, NULL);
 	row.id = DatumGetInt32(admin_result(0, 1, &isnull));
 	row.relation = tables_make_parent(name, row.id, schema, caller, &ids);
+	if (strcmp(TextDatumGetCString(props.value[PROP_KIND]), "fifo") == 0)
+		tables_keep_key_plain(row.relation);
 	insert_queue(name, row.id, row.relation, ids, &props);
 	tables_make_segment(row.id, row.relation, 1, CHAIN_MAIN);
 	tables_make_segment(row.id, row.relation, 2, CHAIN_PARKING);

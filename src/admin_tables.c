@@ -280,6 +280,17 @@ tables_make_parent(const char *name, int32 id, Oid schema, Oid owner, Oid *ids)
 }
 
 /*
+ * Has the key of a fifo queue's messages stored in line and uncompressed, so
+ * that it can be read where nothing may fail.  Segments inherit this.
+ */
+void
+tables_keep_key_plain(Oid parent)
+{
+	admin_run("ALTER TABLE %s ALTER COLUMN key SET STORAGE PLAIN",
+			  admin_qualified_name(parent));
+}
+
+/*
  * Makes an open segment and enters it into segment_def.  One of the archive
  * is no child of the parent, whose rows are messages to be delivered.
  */

@@ -10,6 +10,7 @@
 #define CHAIN_PARKING	'p'
 #define CHAIN_ARCHIVE	'a'
 
+extern void tables_keep_key_plain(Oid parent);
 extern Oid	tables_make_parent(const char *name, int32 id, Oid schema,
 							   Oid owner, Oid *ids);
 extern void tables_make_segment(int32 id, Oid parent, int32 life, char chain);

@@ -12,8 +12,14 @@
  * WAL record precedes that of any message that uses them, and handed out from
  * shared memory.  A crash or a restart skips the rest of a range.
  *
+ * In a fifo queue sessions take turns, so that ids and places ascend together,
+ * and one page is filled after the other.  A turn ends with the call, not with
+ * the transaction.  It begins when nothing long is left to do, and brings news
+ * of the segment that is open now.
+ *
  * Locks, in this order: RowExclusiveLock on the segment (kept to the end of
- * the transaction); the segment's extension lock, alone; one buffer lock.
+ * the transaction); in a fifo queue ExclusiveLock on the parent as an object,
+ * with ORDER_LOCK_SUBID; the segment's extension lock; one buffer lock.
  * The spinlocks protect a few assignments each.
  */
 #include "postgres.h"
@@ -23,6 +29,7 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_class.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
 #include "port.h"
@@ -39,6 +46,9 @@
 #define EXTEND_MAX		128
 #define EXTEND_LOW		16
 
+/* The lock that makes those who append to a fifo queue take turns */
+#define ORDER_LOCK_SUBID 1
+
 /* How long a tail is waited for: a hundred times 50 ms */
 #define TAIL_TRIES		100
 #define TAIL_PAUSE_USECS 50000
@@ -51,6 +61,7 @@ typedef struct AppendTarget
 	MapSlot    *slot;
 	TailState  *tail;
 	BlockNumber max_pages;		/* of the segment */
+	bool		ordered;		/* of a fifo queue: one page after the other */
 } AppendTarget;
 
 /* Takes n ids from the reserved range; false when it has too few */
@@ -116,15 +127,16 @@ append_reserve_ids(Queue *q, int n)
 }
 
 /*
- * The tail of a segment without a slot: this session's own.
+ * The tail of a segment without a slot: this session's own.  Where order
+ * matters it is used for one call, since others append behind it.
  */
 static TailState *
-private_tail(RelFileNumber relnumber, BlockNumber nblocks)
+private_tail(RelFileNumber relnumber, BlockNumber nblocks, bool ordered)
 {
 	static TailState tail;
 	static RelFileNumber owner = InvalidOid;
 
-	if (owner != relnumber)
+	if (owner != relnumber || ordered)
 	{
 		shmem_init_tail(&tail);
 		tail.fresh = tail.extended = nblocks;
@@ -204,6 +216,9 @@ extend(AppendTarget *target, bool needed)
 		return;
 	}
 	n = Min(n, (int) (target->max_pages - nblocks));
+	/* what a call does not use would never be used */
+	if (target->ordered && target->slot == NULL)
+		n = 1;
 	compat_extend_zeroed(target->rel, nblocks, n);
 	if (target->slot != NULL)
 		map_extended(target->slot, nblocks, n);
@@ -261,12 +276,17 @@ lock_page(Relation rel, BlockNumber block, bool wait)
 	return buffer;
 }
 
-/* Can a tuple that needs this much space be added to the page? */
+/*
+ * Can a tuple that needs this much space be added to the page?  With a line
+ * pointer that VACUUM made free it would not be the last one there.
+ */
 static bool
-has_room(Page page, Size need)
+has_room(AppendTarget *target, Page page, Size need)
 {
 	if (PageIsNew(page))
 		return true;
+	if (target->ordered && PageHasFreeLinePointers(page))
+		return false;
 	return !PageIsAllVisible(page) &&
 		PageGetMaxOffsetNumber(page) < RECEIPT_MAX_OFFSET &&
 		PageGetHeapFreeSpace(page) >= need;
@@ -274,18 +294,20 @@ has_room(Page page, Size need)
 
 /*
  * A locked tail page with room for a tuple of this size.  The first tail page
- * is used unless another producer is writing to it, and so on.
+ * is used unless another producer is writing to it, and so on.  Where order
+ * matters there is one tail page, and it is left for good when it is full.
  */
 static Buffer
 tail_page(AppendTarget *target, Size need)
 {
 	TailState  *tail = target->tail;
+	int			npages = target->ordered ? 1 : QUEUE_TAIL_PAGES;
 
 	for (;;)
 	{
-		for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
+		for (int i = 0; i < npages; i++)
 		{
-			bool		wait = i == QUEUE_TAIL_PAGES - 1;
+			bool		wait = i == npages - 1;
 			uint32		block = pg_atomic_read_u32(&tail->pages[i]);
 			Buffer		buffer;
 
@@ -300,7 +322,7 @@ tail_page(AppendTarget *target, Size need)
 			buffer = lock_page(target->rel, block, wait);
 			if (!BufferIsValid(buffer))
 				continue;
-			if (has_room(BufferGetPage(buffer), need))
+			if (has_room(target, BufferGetPage(buffer), need))
 				return buffer;
 			UnlockReleaseBuffer(buffer);
 			pg_atomic_compare_exchange_u32(&tail->pages[i], &block,
@@ -430,39 +452,103 @@ note_page(AppendTarget *target, TxnPageKind kind, BlockNumber block,
 	map_use_lane(target->slot, lane);
 	txn_note_page(kind, target->q->shared, target->slot, block, n, lane, due);
 	note_expiry(tuples, n);
+	/* uncommitted ones keep back others that come later */
+	if (target->ordered || (target->slot != NULL && target->slot->ordered))
+		map_bump(target->slot, block, true, lane, QUEUE_NO_DUE);
+}
+
+/*
+ * Takes the turn of this session; false, without it, when the catalog changed
+ * meanwhile.  The lock brought news of each segment that is open now.
+ */
+static bool
+begin_turn(Queue *q)
+{
+	LockDatabaseObject(RelationRelationId, q->relid, ORDER_LOCK_SUBID,
+					   ExclusiveLock);
+	if (q->valid)
+		return true;
+	UnlockDatabaseObject(RelationRelationId, q->relid, ORDER_LOCK_SUBID,
+						 ExclusiveLock);
+	return false;
+}
+
+/* Lets the next session append, long before this transaction ends */
+static void
+end_turn(Queue *q)
+{
+	UnlockDatabaseObject(RelationRelationId, q->relid, ORDER_LOCK_SUBID,
+						 ExclusiveLock);
+}
+
+/* Gives messages that have none their ids, in the order of their places */
+static void
+number_messages(Queue *q, HeapTuple *tuples, int n)
+{
+	int64		id;
+
+	if (message_head(tuples[0]->t_data)->id != 0)
+		return;
+	id = append_reserve_ids(q, n);
+	for (int i = 0; i < n; i++)
+		message_head(tuples[i]->t_data)->id = id++;
+}
+
+/*
+ * Opens the tail of a chain and moves out of line what is too long.  For a
+ * fifo queue's main chain this session's turn begins.
+ */
+static int32
+open_target(AppendTarget *target, Queue *q, int chain, TxnPageKind kind,
+			HeapTuple *tuples, int n)
+{
+	bool		ordered = q->kind == 'f' && chain == QUEUE_MAIN_CHAIN;
+
+	for (;;)
+	{
+		QueueSegment *seg = open_tail(&q, chain, &target->rel,
+									  kind == TXN_MOVED_IN);
+		int32		life = seg->life;
+
+		target->q = q;
+		target->ordered = ordered;
+		target->slot = seg->slot;
+		for (int i = 0; i < n; i++)
+			tuples[i] = toast_message(target->rel, tuples[i]);
+		QUEUE_DEBUG_POINT("append");
+		if (!ordered || begin_turn(q))
+			return life;
+		relation_close(target->rel, NoLock);
+		q = catalog_queue_reload(q);
+	}
 }
 
 /*
  * Appends n formed messages to a chain, in order, as part of the current
  * transaction.  due is the earliest visible_at among them, 0 when they can be
- * delivered at once.  Waits only for the extension lock and for a lock on the
- * segment that DDL holds.  Sets the tuples' t_self and returns the life
- * number of the segment that took them.
+ * delivered at once.  Waits only for the extension lock, for a lock on the
+ * segment that DDL holds, and in a fifo queue for others that append.  Those
+ * that have the id 0 get theirs there.  Sets the tuples' t_self and returns
+ * the life number of the segment that took them.
  */
 int32
 append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 				int n, TimestampTz due)
 {
 	AppendTarget target;
-	QueueSegment *seg;
-	TransactionId xid;
+	TransactionId xid = GetCurrentTransactionId();
 	CommandId	cid = GetCurrentCommandId(true);
-	int32		life;
+	int32		life = open_target(&target, q, chain, kind, tuples, n);
 	int			done = 0;
 
-	seg = open_tail(&q, chain, &target.rel, kind == TXN_MOVED_IN);
-	life = seg->life;
-	target.q = q;
-	target.slot = seg->slot;
+	q = target.q;
 	target.max_pages = max_pages(chain);
 	target.tail = target.slot != NULL ? &target.slot->tail :
 		private_tail(compat_rel_number(target.rel),
-					 RelationGetNumberOfBlocks(target.rel));
-	for (int i = 0; i < n; i++)
-		tuples[i] = toast_message(target.rel, tuples[i]);
-	xid = GetCurrentTransactionId();
-	QUEUE_DEBUG_POINT("append");
+					 RelationGetNumberOfBlocks(target.rel), target.ordered);
 	check_tail(&target);
+	if (target.ordered)
+		number_messages(q, tuples, n);
 
 	while (done < n)
 	{
@@ -482,6 +568,8 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 		UnlockReleaseBuffer(buffer);
 		done += inserted;
 	}
+	if (target.ordered)
+		end_turn(q);
 	relation_close(target.rel, NoLock);
 	return life;
 }

@@ -221,6 +221,7 @@ read_properties(Queue *q, HeapTuple tup, TupleDesc desc)
 	q->enqueue_paused = get_bool(tup, desc, Anum_queue_def_enqueue_paused);
 	q->dequeue_paused = get_bool(tup, desc, Anum_queue_def_dequeue_paused);
 	q->priorities = get_bool(tup, desc, Anum_queue_def_priorities);
+	q->tracked = q->kind == 'f' || q->fair || q->max_in_flight > 0;
 }
 
 /* Reads the row of queue_def with this key; false = there is none */
@@ -382,6 +383,7 @@ load(Queue *q)
 			q->shared = qs;
 		q->retry_at = GetCurrentTimestamp() + RETRY_PLACE_USECS;
 	}
+	q->shared->max_in_flight = q->max_in_flight;
 	/* an invalidation that arrives while we read shows in the flag */
 	q->valid = true;
 	read_segments(q);
@@ -693,6 +695,9 @@ catalog_open_segment(Queue *q, QueueSegment *seg, bool wait)
 		if (q->priorities)
 			map_use_lane(seg->slot, MAP_TOP_LANE);
 	}
+	if (q->tracked && seg->slot != NULL && seg->chain != QUEUE_ARCHIVE_CHAIN)
+		keys_adopt_slot(seg->slot, q->kind == 'f', q->shared,
+						queue_place(q, seg, 0).page);
 	return rel;
 }
 

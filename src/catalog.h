@@ -9,6 +9,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "keys.h"
 #include "layout.h"
 #include "shmem.h"
 
@@ -115,6 +116,9 @@ typedef struct Queue
 	bool		dequeue_paused;
 	bool		priorities;		/* had messages with one: a hint */
 
+	/* is the registry of keys kept for it? */
+	bool		tracked;
+
 	/*
 	 * By life; parking segments before main ones.  Behind those that hold
 	 * messages to deliver stand the archive's, up to ntables.
@@ -124,6 +128,22 @@ typedef struct Queue
 	QueueSegment *segments;
 	MemoryContext context;		/* of segments */
 } Queue;
+
+/* What the registry of keys calls a page of a segment */
+static inline KeyPlace
+queue_place(Queue *q, QueueSegment *seg, BlockNumber block)
+{
+	KeyPlace	place;
+
+	place.qs = q->shared;
+	place.slot = seg->slot;
+	place.block = block;
+	place.page = keys_page_order(seg->chain == QUEUE_MAIN_CHAIN, seg->life,
+								 block);
+	place.ordered = q->kind == 'f';
+	place.by_key = place.ordered || q->fair;
+	return place;
+}
 
 extern void catalog_init(void);
 extern Queue *catalog_queue(text *name, const char *argument);

@@ -52,7 +52,9 @@
 #include "mapwalk.h"
 #include "page.h"
 #include "readymap.h"
+#include "track.h"
 #include "txn.h"
+#include "waiters.h"
 
 /* One call's work */
 typedef struct ClaimRun
@@ -73,6 +75,10 @@ typedef struct ClaimRun
 	FilterPage *page;			/* with a filter: what fits */
 	MapSeen    *seen;			/* of the segment, or NULL */
 	ArchiveBatch *archive;		/* NULL: what is popped is not kept */
+	int			which;			/* pages to walk over, beside those due */
+	bool		stop;			/* nothing behind this may be taken */
+	int			freed;			/* keys that others can go on with */
+	KeyWalk		keys;			/* of a tracked queue */
 } ClaimRun;
 
 /*
@@ -213,9 +219,43 @@ pick_dead(ClaimRun *run, PageLook *look, PageTake *take, HeapTuple tup,
 	look_count(look, &copy, tup->t_len, run->now);
 }
 
+/* Has a lease ended that nobody took over or gave back? */
+static bool
+lease_expired(ClaimRun *run, const MessageHead *head)
+{
+	return head->lease != 0 && head->visible_at <= run->now;
+}
+
+/*
+ * Copies a message that is to be taken.  The copy shows the new lease.
+ */
+static void
+take_message(ClaimRun *run, PageLook *look, HeapTuple tup, PageTake *take)
+{
+	MessageHead *head = message_head(tup->t_data);
+	bool		expired = lease_expired(run, head);
+	HeapTuple	tuple = heap_copytuple(tup);
+	MessageHead *copy = message_head(tuple->t_data);
+
+	copy->deliveries++;
+	if (expired)
+		copy->failures++;
+	if (!run->claim->pop)
+	{
+		message_set_lease_end(copy, run->now, run->visible_at);
+		copy->lease = layout_new_token(head->lease);
+		copy->holder = MyProcPid;
+		look_count(look, copy, tup->t_len, run->now);
+	}
+	take->lane = Max(take->lane, map_lane(head->priority));
+	take->offset[take->n] = ItemPointerGetOffsetNumber(&tup->t_self);
+	take->expired[take->n] = expired;
+	take->tuple[take->n++] = tuple;
+}
+
 /*
  * Looks at every message of the page, picks and copies those to take.  The
- * copies already show the new lease; the page is not changed.
+ * page is not changed.
  */
 static void
 pick(ClaimRun *run, PageLook *look, PageTake *take)
@@ -223,44 +263,65 @@ pick(ClaimRun *run, PageLook *look, PageTake *take)
 	Queue	   *q = run->claim->q;
 	HeapTupleData tup;
 
-	take->n = take->ndead = 0;
-	take->lane = 0;
 	while (look_next(look, &tup))
 	{
 		MessageHead *head = message_head(tup.t_data);
-		bool		expired = head->lease != 0 && head->visible_at <= run->now;
-		DeathReason death;
-		MessageHead *copy;
-		HeapTuple	tuple;
+		DeathReason death = claim_death(q, tup.t_data, run->now);
 
-		death = claim_death(q, tup.t_data, run->now);
+		if (death != DEATH_UNKNOWN)
+			pick_dead(run, look, take, &tup, death);
+		else if (wanted(run, look, &tup, head, take->n))
+			take_message(run, look, &tup, take);
+		else
+			look_count(look, head, tup.t_len, run->now);
+	}
+}
+
+/*
+ * The same for a tracked queue: what is wanted is told to the registry of
+ * keys, which says what may be taken.
+ */
+static void
+pick_tracked(ClaimRun *run, PageLook *look, PageTake *take)
+{
+	KeyPage    *keys = look->keys;
+	HeapTupleData tup;
+
+	while (look_next(look, &tup))
+	{
+		MessageHead *head = message_head(tup.t_data);
+		DeathReason death = claim_death(run->claim->q, tup.t_data, run->now);
+		KeyItem    *item;
+
 		if (death != DEATH_UNKNOWN)
 		{
 			pick_dead(run, look, take, &tup, death);
+			if (keys->n > 0 &&
+				keys->item[keys->n - 1].offset == look->offset)
+				keys->item[keys->n - 1].counted = true;
 			continue;
 		}
-		if (!wanted(run, look, &tup, head, take->n))
-		{
-			look_count(look, head, tup.t_len, run->now);
-			continue;
-		}
+		item = keys_add(keys, look->offset, look->hash,
+						look_state(look, head, run->now));
+		if (item != NULL && item->state == KEY_READY)
+			item->wanted = wanted(run, look, &tup, head, 0);
+	}
+	keys_look(keys, &run->keys, run->claim->max - run->taken);
+	run->stop |= keys->limited;
+	run->freed += keys->freed;
 
-		tuple = heap_copytuple(&tup);
-		copy = message_head(tuple->t_data);
-		copy->deliveries++;
-		if (expired)
-			copy->failures++;
-		if (!run->claim->pop)
-		{
-			message_set_lease_end(copy, run->now, run->visible_at);
-			copy->lease = layout_new_token(head->lease);
-			copy->holder = MyProcPid;
-			look_count(look, copy, tup.t_len, run->now);
-		}
-		take->lane = Max(take->lane, map_lane(head->priority));
-		take->offset[take->n] = look->offset;
-		take->expired[take->n] = expired;
-		take->tuple[take->n++] = tuple;
+	for (int i = 0; i < keys->n; i++)
+	{
+		KeyItem    *item = &keys->item[i];
+
+		/* what was found dead is counted */
+		if (item->state == KEY_UNDECIDED || item->counted)
+			continue;
+		look_tuple(look, item->offset, &tup);
+		if (item->taken)
+			take_message(run, look, &tup, take);
+		else
+			look_count(look, message_head(tup.t_data), tup.t_len, run->now);
 	}
 }
 
@@ -320,7 +381,11 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	QueueShared *qs = run->claim->q->shared;
 	BlockNumber block = BufferGetBlockNumber(look->buffer);
 
-	pick(run, look, take);
+	take->n = take->ndead = take->lane = 0;
+	if (look->keys == NULL)
+		pick(run, look, take);
+	else
+		pick_tracked(run, look, take);
 	QUEUE_DEBUG_POINT("picked");
 	write_deaths(run, look, take);
 	if (take->n == 0)
@@ -333,12 +398,16 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	if (run->claim->pop)
 	{
 		txn_reserve_pages(1);
+		txn_reserve_gone();
 		if (!page_delete(look->rel, look->buffer, take->offset, take->n,
 						 GetCurrentTransactionId(), GetCurrentCommandId(true),
 						 run->vmbuffer))
 			return false;
 		txn_note_page(TXN_POPPED, qs, seg->slot, block, take->n, take->lane,
 					  0);
+		if (look->keys != NULL)
+			txn_note_gone(&look->keys->place, take->offset, take->n,
+						  run->keys.serial);
 	}
 	else
 		write_leases(run, look, take);
@@ -405,11 +474,20 @@ static void
 take_from_locked(ClaimRun *run, Relation rel, QueueSegment *seg,
 				 Buffer buffer, PageTake *take)
 {
+	Queue	   *q = run->claim->q;
 	PageLook	look;
+	KeyPage		keys;
 
 	for (;;)
 	{
 		look_begin(&look, rel, seg->slot, buffer);
+		if (q->tracked)
+		{
+			KeyPlace	place = queue_place(q, seg,
+											BufferGetBlockNumber(buffer));
+
+			look_track(&look, &keys, &place);
+		}
 		if (take_from_page(run, seg, &look, take))
 			break;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -434,7 +512,7 @@ filter_page(ClaimRun *run, QueueSegment *seg, Relation rel, Buffer buffer)
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	filter_examine(run->filter, page, RelationGetDescr(rel));
 	QUEUE_DEBUG_POINT("filtered");
-	if (page->n == 0 && !page->needs_look)
+	if (page->n == 0 && !page->needs_look && run->claim->q->kind != 'f')
 	{
 		filter_note(run->filter, page, run->seen, page->version, page->nready);
 		return false;
@@ -451,6 +529,7 @@ static void
 claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 		   bool wait)
 {
+	Queue	   *q = run->claim->q;
 	MemoryContext old = MemoryContextSwitchTo(run->context);
 	Buffer		buffer;
 	PageTake	take;
@@ -458,6 +537,13 @@ claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 	if (run->claim->pop)
 		(void) GetCurrentTransactionId();	/* not under a buffer lock */
 	buffer = ReadBuffer(rel, block);
+	if (q->tracked)
+	{
+		keys_walk_reserve(&run->keys);
+		/* else what is registered would have to be taken back */
+		if (run->claim->pop && PageIsAllVisible(BufferGetPage(buffer)))
+			visibilitymap_pin(rel, block, &run->vmbuffer);
+	}
 	if (wait)
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	else if (!ConditionalLockBuffer(buffer))
@@ -484,7 +570,7 @@ claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 
 /*
  * Takes messages from one segment.  Returns false when the catalog changed
- * under us.
+ * under us.  Of a fifo queue no ready page may be passed over.
  */
 static bool
 claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
@@ -493,6 +579,7 @@ claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 	TimestampTz due_before = run->now - CLAIM_GRACE_USECS;
 	MapSlot    *slot = catalog_slot(q, seg);
 	int64		before = run->taken;
+	bool		ordered = q->kind == 'f';
 	Relation	rel;
 	MapWalk		walk;
 	BlockNumber block;
@@ -503,28 +590,37 @@ claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 	{
 		/* the worker is about to clear its leases, also one of ours */
 		shmem_want_full_pass();
+		run->stop = ordered;
 		return true;
 	}
 	if (slot != NULL && !map_maybe_ready(slot, run->lane, due_before))
 		return true;
+	if (slot != NULL && run->which == 0 &&
+		(TimestampTz) pg_atomic_read_u64(&slot->due) >= due_before)
+		return true;
 	rel = catalog_open_segment(q, seg, false);
 	if (rel == NULL)
+	{
+		run->stop = ordered && q->valid;
 		return q->valid;
+	}
 
-	map_walk_begin(&walk, seg->slot, rel, MAP_WALK_READY, run->lane,
-				   due_before);
-	if (run->filter != NULL)
+	map_walk_begin(&walk, seg->slot, rel, run->which, run->lane, due_before);
+	/* who skips what does not fit would not know that its key is waiting */
+	if (run->filter != NULL && !ordered)
 		walk.seen = run->seen = filter_seen(run->filter, seg->slot);
-	while (run->taken < run->claim->max &&
+	while (run->taken < run->claim->max && !run->stop &&
 		   (block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
 		CHECK_FOR_INTERRUPTS();
+		QUEUE_DEBUG_POINT("claim_page");
 		if (map_page_is_cold(seg->slot, block) && run->cold_budget-- <= 0)
 		{
 			run->cold_left = true;
+			run->stop = ordered;
 			break;
 		}
-		claim_page(run, rel, seg, block, wait);
+		claim_page(run, rel, seg, block, wait || ordered);
 	}
 	if (BufferIsValid(run->vmbuffer))
 	{
@@ -563,7 +659,7 @@ walk_segments(ClaimRun *run, bool wait)
 {
 	for (int i = 0; i < run->claim->q->nsegments; i++)
 	{
-		if (run->taken >= run->claim->max)
+		if (run->taken >= run->claim->max || run->stop)
 			return;
 		if (!claim_segment(run, &run->claim->q->segments[i], wait))
 		{
@@ -580,10 +676,11 @@ walk_segments(ClaimRun *run, bool wait)
 static void
 walk_lanes(ClaimRun *run)
 {
-	int			lane = MAP_LANES;
+	/* order goes before priority */
+	int			lane = run->claim->q->kind == 'f' ? 1 : MAP_LANES;
 
 	while (run->taken < run->claim->max && lane > 0 && !run->cold_left &&
-		   (lane = next_lane(run->claim->q, lane)) >= 0)
+		   !run->stop && (lane = next_lane(run->claim->q, lane)) >= 0)
 	{
 		run->lane = lane;
 		run->busy = 0;
@@ -592,6 +689,28 @@ walk_lanes(ClaimRun *run)
 		if (run->taken < run->claim->max && run->busy > 0)
 			walk_segments(run, true);
 	}
+}
+
+/*
+ * Prepares the claim on a tracked queue.  When nothing may be taken it looks
+ * at least for leases that ended without the worker's notice.
+ */
+static bool
+begin_tracked(ClaimRun *run)
+{
+	keys_walk_begin(&run->keys);
+	if (run->claim->q->max_in_flight == 0)
+		return true;
+	if (!track_count(&run->claim->q))
+		return false;
+	if (track_is_full(run->claim->q))
+	{
+		run->which = 0;
+		walk_segments(run, false);
+		run->which = MAP_WALK_READY;
+		run->stop = false;
+	}
+	return !track_is_full(run->claim->q);
 }
 
 /* Waits until a write is on disk, here and where commits wait for it */
@@ -619,6 +738,7 @@ claim_messages(Claim *claim)
 	run.visible_at = timestamp_plus(run.now, claim->visibility);
 	run.vmbuffer = InvalidBuffer;
 	run.cold_budget = COLD_PAGES;
+	run.which = MAP_WALK_READY;
 	run.context = AllocSetContextCreate(CurrentMemoryContext, "queue claim",
 										ALLOCSET_DEFAULT_SIZES);
 
@@ -632,16 +752,21 @@ claim_messages(Claim *claim)
 		run.page = palloc(sizeof(FilterPage));
 	}
 
+	run.stop = claim->q->tracked && !begin_tracked(&run);
 	for (int i = 0; i < OWN_PASSES && run.taken < claim->max; i++)
 	{
 		bool		own = txn_show_own_appends(claim->q->shared);
 		int64		before = run.taken;
 
 		QUEUE_DEBUG_POINT("own_shown");
+		if (i > 0 && claim->q->tracked)
+			keys_walk_again(&run.keys);
 		walk_lanes(&run);
 		if (!own || (i > 0 && run.taken == before))
 			break;
 	}
+	if (run.freed > 0)
+		waiters_announce(claim->q->shared, run.freed);
 
 	MemoryContextDelete(run.context);
 	if (run.archive != NULL)
@@ -661,6 +786,8 @@ claim_messages(Claim *claim)
 bool
 claim_something_newer(Queue *q)
 {
+	if (q->tracked && track_is_full(q))
+		return false;
 	for (int i = 0; i < q->nsegments; i++)
 	{
 		MapSlot    *slot = catalog_slot(q, &q->segments[i]);

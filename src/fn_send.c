@@ -29,6 +29,9 @@
 PG_FUNCTION_INFO_V1(queue_enqueue);
 PG_FUNCTION_INFO_V1(queue_enqueue_batch);
 
+/* A fifo queue's key is stored in line and as it is */
+#define MAX_FIFO_KEY 1024
+
 /* When, and how, the messages of one call are to be delivered */
 typedef struct SendOptions
 {
@@ -88,7 +91,7 @@ form_message(SendOptions *options, int64 id, MessageParts *parts)
 	return heap_form_tuple(message_descriptor(), values, nulls);
 }
 
-/* Raises 54000 for a message above the queue's limit */
+/* Raises 54000 for a message, or a key, above the queue's limit */
 static void
 check_size(Queue *q, MessageParts *parts)
 {
@@ -97,6 +100,12 @@ check_size(Queue *q, MessageParts *parts)
 	};
 	Size		size = 0;
 
+	if (q->kind == 'f' && !parts->key.isnull &&
+		toast_raw_datum_size(parts->key.value) - VARHDRSZ > MAX_FIFO_KEY)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("key is too long for fifo queue \"%s\"", q->name),
+				 errdetail("It can have %d bytes.", MAX_FIFO_KEY)));
 	if (q->max_message_bytes == 0)
 		return;
 	for (size_t i = 0; i < lengthof(part); i++)
@@ -147,7 +156,7 @@ send_check_paused(Queue *q)
 
 /* The argument priority: 0 unless given */
 static int
-read_priority(FunctionCallInfo fcinfo, int argno)
+read_priority(FunctionCallInfo fcinfo, int argno, Queue *q)
 {
 	int			priority = PG_ARGISNULL(argno) ? 0 : PG_GETARG_INT32(argno);
 
@@ -156,6 +165,11 @@ read_priority(FunctionCallInfo fcinfo, int argno)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("priority %d is out of range", priority),
 				 errdetail("It must be between 0 and 9.")));
+	if (priority != 0 && q->kind == 'f')
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("queue \"%s\" is a fifo queue and has no priorities",
+						q->name)));
 	return priority;
 }
 
@@ -164,7 +178,8 @@ static void
 choose_chain(SendOptions *options)
 {
 	options->chain = QUEUE_MAIN_CHAIN;
-	if (options->visible_at - options->now >
+	/* a delayed message keeps its place among those of its key */
+	if (options->q->kind != 'f' && options->visible_at - options->now >
 		(int64) queue_park_after * USECS_PER_SEC)
 		options->chain = QUEUE_PARKING_CHAIN;
 }
@@ -217,7 +232,7 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 				 errmsg("\"delay\" and \"deliver_at\" exclude each other")));
 
 	options->q = q;
-	options->priority = read_priority(fcinfo, argno);
+	options->priority = read_priority(fcinfo, argno, q);
 	options->now = GetCurrentTimestamp();
 	delay = PG_ARGISNULL(argno + 1) ? q->delay :
 		interval_microseconds(PG_GETARG_INTERVAL_P(argno + 1));
@@ -241,6 +256,17 @@ read_options(FunctionCallInfo fcinfo, const char *what, int argno,
 	choose_chain(options);
 }
 
+/*
+ * The first of n ids.  0 in a fifo queue, whose messages get their ids when
+ * they are appended, unless they must be known before.
+ */
+static int64
+reserve_ids(SendOptions *options, int n, bool now)
+{
+	return options->q->kind == 'f' && !now ? 0 :
+		append_reserve_ids(options->q, n);
+}
+
 static void
 send(SendOptions *options, HeapTuple *tuples, int n)
 {
@@ -258,7 +284,7 @@ send_parts(Queue *q, MessageParts *parts, const int *priority, int n)
 {
 	SendOptions options = {.q = q,.now = GetCurrentTimestamp()};
 	HeapTuple	tuples[SEND_CHUNK];
-	int64		first = append_reserve_ids(q, n);
+	int64		first = reserve_ids(&options, n, false);
 
 	Assert(n <= SEND_CHUNK);
 	options.visible_at = timestamp_plus(options.now, q->delay);
@@ -267,7 +293,8 @@ send_parts(Queue *q, MessageParts *parts, const int *priority, int n)
 	for (int i = 0; i < n; i++)
 	{
 		options.priority = priority[i];
-		tuples[i] = form_message(&options, first + i, &parts[i]);
+		tuples[i] = form_message(&options, first == 0 ? 0 : first + i,
+								 &parts[i]);
 	}
 	send(&options, tuples, n);
 }
@@ -305,13 +332,13 @@ queue_enqueue(PG_FUNCTION_ARGS)
 	parts.key = fcinfo->args[4];
 	send_check(options.q, &parts);
 
-	id = append_reserve_ids(options.q, 1);
+	id = reserve_ids(&options, 1, !PG_ARGISNULL(9));
 	if (!PG_ARGISNULL(9) &&
 		is_duplicate(options.q, PG_GETARG_TEXT_PP(9), &id))
 		PG_RETURN_INT64(id);
 	tuple = form_message(&options, id, &parts);
 	send(&options, &tuple, 1);
-	PG_RETURN_INT64(id);
+	PG_RETURN_INT64(message_head(tuple->t_data)->id);
 }
 
 /* One of enqueue_batch()'s arrays, taken apart */
@@ -373,7 +400,8 @@ column_value(BatchColumn *column, int i)
  * message with the same dedup_id.  skip tells which are not to be stored.
  */
 static void
-assign_ids(Queue *q, BatchColumn *dedup_ids, int count, Datum *ids, bool *skip)
+assign_ids(SendOptions *options, BatchColumn *dedup_ids, int count, Datum *ids,
+		   bool *skip)
 {
 	DedupEntry *entries;
 	int			n = 0;
@@ -381,10 +409,11 @@ assign_ids(Queue *q, BatchColumn *dedup_ids, int count, Datum *ids, bool *skip)
 	for (int start = 0; start < count; start += SEND_CHUNK)
 	{
 		int			chunk = Min(SEND_CHUNK, count - start);
-		int64		first = append_reserve_ids(q, chunk);
+		int64		first = reserve_ids(options, chunk,
+										dedup_ids->values != NULL);
 
 		for (int i = 0; i < chunk; i++)
-			ids[start + i] = Int64GetDatum(first + i);
+			ids[start + i] = Int64GetDatum(first == 0 ? 0 : first + i);
 	}
 	if (dedup_ids->values == NULL)
 		return;
@@ -398,7 +427,7 @@ assign_ids(Queue *q, BatchColumn *dedup_ids, int count, Datum *ids, bool *skip)
 		entries[n].message_id = DatumGetInt64(ids[i]);
 		dedup_set_id(&entries[n++], DatumGetTextPP(dedup_ids->values[i]));
 	}
-	dedup_enter(q, entries, n);
+	dedup_enter(options->q, entries, n);
 	for (int i = 0; i < n; i++)
 	{
 		ids[entries[i].index] = Int64GetDatum(entries[i].message_id);
@@ -430,6 +459,12 @@ send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
 											&parts);
 	}
 	send(options, tuples, stored);
+
+	/* a fifo queue has numbered them just now */
+	for (int i = 0, next = 0; i < n; i++)
+		if (!skip[start + i])
+			ids[start + i] =
+				Int64GetDatum(message_head(tuples[next++]->t_data)->id);
 }
 
 /*
@@ -463,7 +498,7 @@ queue_enqueue_batch(PG_FUNCTION_ARGS)
 	skip = palloc0(Max(count, 1) * sizeof(bool));
 	context = AllocSetContextCreate(CurrentMemoryContext, "queue batch",
 									ALLOCSET_DEFAULT_SIZES);
-	assign_ids(options.q, &dedup_ids, count, ids, skip);
+	assign_ids(&options, &dedup_ids, count, ids, skip);
 	for (int start = 0; start < count; start += SEND_CHUNK)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);

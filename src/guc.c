@@ -17,6 +17,7 @@
 #include "guc.h"
 #include "shmem.h"
 
+int			queue_key_memory = 8192;
 int			queue_max_queues = 2048;
 int			queue_max_segments = 4096;
 int			queue_map_memory = 16384;
@@ -42,6 +43,14 @@ guc_define(void)
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 	{
+		DefineCustomIntVariable("queue.key_memory",
+								"Memory for the keys of fifo queues and for "
+								"counted leases.",
+								"32 bytes for each lease, each key in use, "
+								"and each page on which a key waits; what "
+								"finds none left is looked at more often.",
+								&queue_key_memory, 8192, 64, 4 * 1024 * 1024,
+								PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 		DefineCustomIntVariable("queue.map_memory",
 								"Memory for the ready maps of all segments.",
 								"About 18 bytes a page of 8 kB; a segment that "

@@ -5,6 +5,7 @@
 #ifndef QUEUE_GUC_H
 #define QUEUE_GUC_H
 
+extern int	queue_key_memory;
 extern int	queue_max_queues;
 extern int	queue_max_segments;
 extern int	queue_map_memory;

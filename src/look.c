@@ -28,12 +28,25 @@ look_begin(PageLook *look, Relation rel, MapSlot *slot, Buffer buffer)
 	look->page = BufferGetPage(buffer);
 	look->offset = InvalidOffsetNumber;
 	look->clock = 0;
+	look->keys = NULL;
+	look->hash = 0;
 	look->max_offset = PageIsNew(look->page) ? InvalidOffsetNumber :
 		PageGetMaxOffsetNumber(look->page);
 	memset(&look->result, 0, sizeof(look->result));
 	look->result.due = QUEUE_NO_DUE;
 	look->result.id_least = PG_INT64_MAX;
 	map_look_begin(&look->map, slot, BufferGetBlockNumber(buffer));
+}
+
+/*
+ * Keeps the registry of keys up to date with the page, whose place is given.
+ * Its results are in *keys after look_end().
+ */
+void
+look_track(PageLook *look, KeyPage *keys, const KeyPlace *place)
+{
+	keys_page_begin(keys, place);
+	look->keys = keys;
 }
 
 /* Adds who decides about an undecided message, once */
@@ -84,12 +97,18 @@ look_next(PageLook *look, HeapTuple tup)
 		{
 			case MESSAGE_LIVE:
 				look->expires_at = message_expires_at(tup->t_data);
+				if (look->keys != NULL && look->keys->place.by_key)
+					look->hash = keys_hash(tup->t_data, tup->t_len);
 				return true;
 			case MESSAGE_UNDECIDED:
 				add_decider(&look->result, &decider);
 				look->result.undecided_lane =
 					Max(look->result.undecided_lane,
 						map_lane(message_head(tup->t_data)->priority));
+				if (look->keys != NULL)
+					(void) keys_add(look->keys, look->offset,
+									keys_hash(tup->t_data, tup->t_len),
+									KEY_UNDECIDED);
 				break;
 			case MESSAGE_GONE:
 				break;
@@ -115,6 +134,40 @@ ready_meanwhile(PageLook *look, const MessageHead *head)
 }
 
 /*
+ * A live message that look_next() returned before.
+ */
+void
+look_tuple(PageLook *look, OffsetNumber offset, HeapTuple tup)
+{
+	ItemId		lp = PageGetItemId(look->page, offset);
+
+	tup->t_data = (HeapTupleHeader) PageGetItem(look->page, lp);
+	tup->t_len = ItemIdGetLength(lp);
+	tup->t_tableOid = RelationGetRelid(look->rel);
+	ItemPointerSet(&tup->t_self, BufferGetBlockNumber(look->buffer), offset);
+	look->offset = offset;
+	look->expires_at = message_expires_at(tup->t_data);
+}
+
+/*
+ * In which state the message is that was returned last, as head has it.  One
+ * whose time to live is over is as good as dead.
+ */
+KeyState
+look_state(PageLook *look, const MessageHead *head, TimestampTz now)
+{
+	if (MESSAGE_IS_DEAD(head))
+		return KEY_DEAD;
+	if (head->lease != 0 && head->visible_at > now)
+		return KEY_LEASED;
+	if (look->expires_at <= now)
+		return KEY_DEAD;
+	if (head->visible_at <= now || ready_meanwhile(look, head))
+		return KEY_READY;
+	return KEY_DELAYED;
+}
+
+/*
  * Counts a live message, the one that look_next() returned last, in the state
  * given by head.  One whose time to live is over counts as dead, and as due
  * until somebody declares it so.
@@ -124,35 +177,37 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 		   TimestampTz now)
 {
 	MapResult  *result = &look->result;
+	KeyState	state = look_state(look, head, now);
 
 	result->facts.bytes += length;
 	result->now = Max(result->now, now);
-	if (MESSAGE_IS_DEAD(head))
+	switch (state)
 	{
-		result->facts.dead++;
-		result->facts.droppable |= message_is_droppable(head);
-		return;
+		case KEY_DEAD:
+			result->facts.dead++;
+			if (MESSAGE_IS_DEAD(head))
+				result->facts.droppable |= message_is_droppable(head);
+			else
+				result->due = Min(result->due, look->expires_at);
+			break;
+		case KEY_LEASED:
+			result->facts.leased++;
+			result->due = Min(result->due, head->visible_at);
+			break;
+		case KEY_READY:
+			result->facts.ready++;
+			result->keep_ready = true;
+			result->lane = Max(result->lane, map_lane(head->priority));
+			result->due = Min(result->due, look->expires_at);
+			break;
+		default:
+			result->facts.delayed++;
+			result->due = Min(result->due, head->visible_at);
+			result->due = Min(result->due, look->expires_at);
+			break;
 	}
-	if (head->lease != 0 && head->visible_at > now)
-	{
-		result->facts.leased++;
-		result->due = Min(result->due, head->visible_at);
-		return;
-	}
-	result->due = Min(result->due, look->expires_at);
-	if (look->expires_at <= now)
-		result->facts.dead++;
-	else if (head->visible_at <= now || ready_meanwhile(look, head))
-	{
-		result->facts.ready++;
-		result->keep_ready = true;
-		result->lane = Max(result->lane, map_lane(head->priority));
-	}
-	else
-	{
-		result->facts.delayed++;
-		result->due = Min(result->due, head->visible_at);
-	}
+	if (look->keys != NULL && !look->keys->done)
+		(void) keys_add(look->keys, look->offset, look->hash, state);
 }
 
 /*
@@ -161,5 +216,17 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 void
 look_end(PageLook *look)
 {
+	KeyPage    *keys = look->keys;
+
+	if (keys != NULL)
+	{
+		if (!keys->done)
+			keys_look(keys, NULL, 0);
+		if (keys->place.ordered)
+		{
+			look->result.keep_ready = keys->keep_ready;
+			look->result.keys_known = true;
+		}
+	}
 	map_looked(&look->map, &look->result);
 }

@@ -5,6 +5,7 @@
 #ifndef QUEUE_LOOK_H
 #define QUEUE_LOOK_H
 
+#include "keys.h"
 #include "page.h"
 #include "readymap.h"
 
@@ -19,10 +20,16 @@ typedef struct PageLook
 	OffsetNumber max_offset;
 	TimestampTz expires_at;		/* of that message, QUEUE_NO_EXPIRY = never */
 	TimestampTz clock;			/* read under the lock, 0 = not yet */
+	KeyPage    *keys;			/* of a tracked queue; NULL = no matter */
+	uint64		hash;			/* of the key of the message just returned */
 } PageLook;
 
 extern void look_begin(PageLook *look, Relation rel, MapSlot *slot,
 					   Buffer buffer);
+extern void look_track(PageLook *look, KeyPage *keys, const KeyPlace *place);
+extern KeyState look_state(PageLook *look, const MessageHead *head,
+						   TimestampTz now);
+extern void look_tuple(PageLook *look, OffsetNumber offset, HeapTuple tup);
 extern bool look_next(PageLook *look, HeapTuple tup);
 extern void look_count(PageLook *look, const MessageHead *head, Size length,
 					   TimestampTz now);

@@ -31,7 +31,8 @@
 typedef enum PropertySupport
 {
 	SUPPORT_ALL,				/* every valid value */
-	SUPPORT_DEFAULT				/* checked, then refused unless the default */
+	SUPPORT_DEFAULT,			/* checked, then refused unless the default */
+	SUPPORT_TWO_WORDS			/* refused unless one of the first two */
 } PropertySupport;
 
 typedef struct Property
@@ -59,7 +60,7 @@ static const char *const persistence_words[] = {"logged", "unlogged", NULL};
 #define SECONDS(n) ((int64) (n) * USECS_PER_SEC)
 
 static const Property properties[QUEUE_PROPERTIES] = {
-	[PROP_KIND] = {"kind", TEXTOID, false, SUPPORT_DEFAULT,
+	[PROP_KIND] = {"kind", TEXTOID, false, SUPPORT_TWO_WORDS,
 	0, 0, 0, kind_words},
 	[PROP_VISIBILITY_TIMEOUT] = {"visibility_timeout", INTERVALOID, false,
 	SUPPORT_ALL, 1, MAX_US, SECONDS(30), NULL},
@@ -83,7 +84,7 @@ static const Property properties[QUEUE_PROPERTIES] = {
 	1, PG_INT64_MAX, 0, NULL},
 	[PROP_OVERFLOW] = {"overflow", TEXTOID, false, SUPPORT_DEFAULT,
 	0, 0, 0, overflow_words},
-	[PROP_MAX_IN_FLIGHT] = {"max_in_flight", INT4OID, true, SUPPORT_DEFAULT,
+	[PROP_MAX_IN_FLIGHT] = {"max_in_flight", INT4OID, true, SUPPORT_ALL,
 	1, PG_INT32_MAX, 0, NULL},
 	[PROP_MAX_MESSAGE_BYTES] = {"max_message_bytes", INT4OID, true,
 	SUPPORT_ALL, 1, PG_INT32_MAX, 0, NULL},
@@ -396,6 +397,9 @@ check_supported(const Property *prop, Datum value)
 	bool		isnull;
 
 	if (prop->support == SUPPORT_ALL)
+		return;
+	if (prop->support == SUPPORT_TWO_WORDS &&
+		strcmp(TextDatumGetCString(value), prop->words[1]) == 0)
 		return;
 	standard = default_value(prop, &isnull);
 	if (!isnull && same_value(prop, value, standard))

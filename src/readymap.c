@@ -36,6 +36,9 @@
  *	   ready pages, and its summary counts every bump.  The other lanes count
  *	   only once they are in the slot's mask.  A page that is pending and not
  *	   ready keeps the lane of what is undecided.
+ *	8. On a page of a fifo queue that is not READY no message is claimable
+ *	   that the registry of keys does not know; see keys.c.  So READY is
+ *	   cleared there only by looks that kept the registry up to date.
  *
  * Locks: queue_shmem->lock to assign slots and chunks; nothing else.  The
  * functions marked "callback" only use atomics.  Facts and deadlines are
@@ -56,6 +59,7 @@
 #include "compat.h"
 #include "debug.h"
 #include "idmap.h"
+#include "keys.h"
 #include "readymap.h"
 
 /* The flags of a page that nobody has looked at, and its lane: any */
@@ -233,6 +237,8 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key, bool tail_only)
 	slot->assigned_at = GetCurrentTimestamp();
 	slot->error_until = 0;
 	slot->drained_at = 0;
+	slot->unseen = true;
+	slot->ordered = false;
 	slot->nchunks = 0;
 	slot->ndeciders = 0;
 	slot->more_deciders = false;
@@ -344,6 +350,7 @@ map_slot_forget(MapSlot *slot)
 {
 	MapSlotKey	key;
 
+	keys_forget_slot(slot);
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
 	if (slot->in_use)
 	{
@@ -493,8 +500,9 @@ map_looked(MapLook *look, const MapResult *result)
 	TimestampTz old_due;
 	bool		due_passed;
 	bool		undecided = result->ndeciders > 0 || result->more_deciders;
-	int			lane = result->keep_ready ? result->lane :
-		result->undecided_lane;
+	bool		keep_ready = result->keep_ready ||
+		(slot->ordered && !result->keys_known);
+	int			lane = keep_ready ? result->lane : result->undecided_lane;
 
 	QUEUE_DEBUG_POINT("looked");
 	if (!look->covered)
@@ -534,7 +542,7 @@ map_looked(MapLook *look, const MapResult *result)
 	}
 
 	new = (old & ~(MAP_FLAGS | MAP_LANE_MASK)) | lane << MAP_LANE_SHIFT |
-		(result->keep_ready ? MAP_READY : 0) |
+		(keep_ready ? MAP_READY : 0) |
 		(undecided ? MAP_PENDING : 0);
 	due_passed = result->keep_ready && !(old & MAP_COLD) &&
 		old_due <= result->now;

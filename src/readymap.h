@@ -62,6 +62,7 @@ typedef struct MapResult
 	bool		keep_ready;		/* something claimable is left */
 	int			lane;			/* the highest of what is */
 	int			undecided_lane; /* the highest of what is undecided */
+	bool		keys_known;		/* the registry of keys knows the others */
 	int			ndeciders;		/* transactions that decide about others */
 	bool		more_deciders;
 	struct

@@ -90,6 +90,21 @@ judge(Relation rel, Buffer buffer, OffsetNumber offset, int64 id,
 	return VERDICT_WAIT;
 }
 
+/* Notes the deletes of a page for the end of the transaction */
+static void
+note_removed(Queue *q, QueueSegment *seg, BlockNumber block,
+			 OffsetNumber *offsets, int n)
+{
+	txn_note_page(TXN_REMOVED, q->shared, seg->slot, block, n,
+				  MAP_TOP_LANE, 0);
+	if (q->tracked)
+	{
+		KeyPlace	place = queue_place(q, seg, block);
+
+		txn_note_gone(&place, offsets, n, 0);
+	}
+}
+
 /*
  * Deletes the message at an address of an open segment.
  */
@@ -107,6 +122,7 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 	if (block >= RelationGetNumberOfBlocks(rel))
 		return VERDICT_GONE;
 	txn_reserve_pages(1);
+	txn_reserve_gone();
 	buffer = ReadBuffer(rel, block);
 	while (!finished)
 	{
@@ -124,8 +140,7 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 							 GetCurrentTransactionId(),
 							 GetCurrentCommandId(true), vmbuffer))
 		{
-			txn_note_page(TXN_REMOVED, q->shared, seg->slot, block, 1,
-						  MAP_TOP_LANE, 0);
+			note_removed(q, seg, block, &offset, 1);
 			finished = true;
 		}
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -182,6 +197,7 @@ remove_from_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 	int			n;
 
 	txn_reserve_pages(1);
+	txn_reserve_gone();
 	for (;;)
 	{
 		PageLook	look;
@@ -201,8 +217,7 @@ remove_from_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 						GetCurrentCommandId(true), *vmbuffer))
 		{
 			if (n > 0)
-				txn_note_page(TXN_REMOVED, q->shared, seg->slot, block, n,
-							  MAP_TOP_LANE, 0);
+				note_removed(q, seg, block, offsets, n);
 			look_end(&look);
 			break;
 		}

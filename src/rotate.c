@@ -482,6 +482,10 @@ rotate_wants_parking(Queue *q, QueueSegment *seg)
 		return false;
 	if (live_messages(slot) == 0 || pg_atomic_read_u64(&slot->ready) > 0)
 		return false;
+	/* moved, a message would come before or after others of its key */
+	if (q->kind == 'f' && (pg_atomic_read_u64(&slot->delayed) > 0 ||
+						   pg_atomic_read_u64(&slot->leased) > 0))
+		return false;
 	size = (uint64) pg_atomic_read_u32(&slot->npages) * BLCKSZ;
 	return pg_atomic_read_u64(&slot->bytes) < size / MOSTLY_DRAINED;
 }
@@ -494,11 +498,36 @@ typedef struct Move
 	int64		receipt[PARK_BATCH];	/* before the move, 0 = not leased */
 } Move;
 
-/* Every live message is a straggler */
+/* The leases of moved messages count at their new place at once */
+static void
+register_leases(Move *m, Queue *q, int32 life)
+{
+	QueueSegment *seg = catalog_segment_by_life(q, life & RECEIPT_LIFE_MASK);
+
+	for (int i = 0; seg != NULL && i < m->t.n; i++)
+	{
+		HeapTuple	tup = m->tuple[i];
+		KeyPlace	place;
+		KeyPage		keys;
+
+		if (m->receipt[i] == 0)
+			continue;
+		place = queue_place(q, seg, ItemPointerGetBlockNumber(&tup->t_self));
+		keys_page_begin(&keys, &place);
+		(void) keys_add(&keys, ItemPointerGetOffsetNumber(&tup->t_self),
+						keys_hash(tup->t_data, tup->t_len), KEY_LEASED);
+		keys_changed(&keys);
+	}
+}
+
+/*
+ * Every live message is a straggler.  In a fifo queue only dead ones are:
+ * another, moved, would come before or after those of its key.
+ */
 static bool
 is_straggler(Transfer *t, HeapTuple tup)
 {
-	return true;
+	return t->q->kind != 'f' || MESSAGE_IS_DEAD(message_head(tup->t_data));
 }
 
 /* Notes the receipts of what was taken; returns the earliest deadline */
@@ -659,6 +688,8 @@ rotate_park(Queue *q, QueueSegment *seg)
 		life = append_messages(q, QUEUE_PARKING_CHAIN, TXN_MOVED_IN, m->tuple,
 							   moved, due);
 		forward_receipts(m, id, life);
+		if (q->tracked)
+			register_leases(m, q, life);
 		PopActiveSnapshot();
 	}
 	MemoryContextSwitchTo(old);

@@ -164,16 +164,48 @@ change_head(Settle *s, MessageHead *head, TimestampTz expires_at)
 		message_set_dead(head, DEATH_EXPIRED);
 }
 
+/*
+ * Tells the registry of keys what became of the messages of a page.  Returns
+ * how many waiters to wake.
+ */
+static int
+note_changes(Settle *s, QueueSegment *seg, Buffer buffer, PageSettle *ps)
+{
+	Page		page = BufferGetPage(buffer);
+	KeyPlace	place = queue_place(s->q, seg, BufferGetBlockNumber(buffer));
+	KeyPage		keys;
+
+	keys_page_begin(&keys, &place);
+	for (int i = 0; i < ps->nmatches; i++)
+	{
+		ItemId		lp = PageGetItemId(page, ps->offset[i]);
+		HeapTupleHeader tup = (HeapTupleHeader) PageGetItem(page, lp);
+		MessageHead *head = message_head(tup);
+		KeyState	state = KEY_READY;
+
+		if (MESSAGE_IS_DEAD(head))
+			state = KEY_DEAD;
+		else if (head->visible_at > s->now)
+			state = head->lease != 0 ? KEY_LEASED : KEY_DELAYED;
+		keys_add(&keys, ps->offset[i], keys_hash(tup, ItemIdGetLength(lp)),
+				 state);
+	}
+	keys_changed(&keys);
+	return keys.freed;
+}
+
 /* Writes the changes of a page, and tells the map what becomes of it */
 static void
-write_page(Settle *s, Relation rel, MapSlot *slot, Buffer buffer,
+write_page(Settle *s, Relation rel, QueueSegment *seg, Buffer buffer,
 		   PageSettle *ps)
 {
 	QueueShared *qs = s->q->shared;
+	MapSlot    *slot = seg->slot;
 	PageWrite	write;
 	TimestampTz due = QUEUE_NO_DUE;
 	int			ready = 0;
 	int			dead = 0;
+	int			freed = 0;
 	bool		droppable = false;
 
 	page_write_begin(&write, rel, buffer);
@@ -198,13 +230,15 @@ write_page(Settle *s, Relation rel, MapSlot *slot, Buffer buffer,
 	}
 	page_write_end(&write);
 
+	if (s->q->tracked)
+		freed = note_changes(s, seg, buffer, ps);
 	if (dead > 0)
 		map_count_dead(slot, BufferGetBlockNumber(buffer), dead, droppable);
 	map_bump(slot, BufferGetBlockNumber(buffer), ready > 0, ps->lane, due);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 
-	if (ready > 0)
-		waiters_announce(qs, ready);
+	if (ready + freed > 0)
+		waiters_announce(qs, ready + freed);
 	if (due != QUEUE_NO_DUE)
 		shmem_wake_worker_before(due);
 	claim_count_deaths(s->q, dead, 0, droppable);
@@ -220,6 +254,20 @@ count_processing_time(Settle *s, PageSettle *ps)
 		if (ps->leased_at[i] != 0)
 			histogram_add(&s->q->shared->processing_time,
 						  s->now - ps->leased_at[i]);
+}
+
+/* Notes the deletes of a page for the end of the transaction */
+static void
+note_acked(Settle *s, QueueSegment *seg, BlockNumber block, PageSettle *ps)
+{
+	txn_note_page(TXN_ACKED, s->q->shared, seg->slot, block, ps->nmatches,
+				  ps->lane, 0);
+	if (s->q->tracked)
+	{
+		KeyPlace	place = queue_place(s->q, seg, block);
+
+		txn_note_gone(&place, ps->offset, ps->nmatches, 0);
+	}
 }
 
 /*
@@ -257,17 +305,17 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 		}
 		if (s->kind != SETTLE_ACK)
 		{
-			write_page(s, rel, seg->slot, buffer, &ps);
+			write_page(s, rel, seg, buffer, &ps);
 			break;
 		}
 
 		txn_reserve_pages(1);
+		txn_reserve_gone();
 		finished = page_delete(rel, buffer, ps.offset, ps.nmatches,
 							   GetCurrentTransactionId(),
 							   GetCurrentCommandId(true), vmbuffer);
 		if (finished)
-			txn_note_page(TXN_ACKED, s->q->shared, seg->slot, block,
-						  ps.nmatches, ps.lane, 0);
+			note_acked(s, seg, block, &ps);
 		else
 			s->nstale -= n - ps.nmatches;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -538,7 +586,7 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 	else
 	{
 		ps.lane = map_lane(message_head(tup.t_data)->priority);
-		write_page(&s, rel, seg->slot, buffer, &ps);
+		write_page(&s, rel, seg, buffer, &ps);
 	}
 	ReleaseBuffer(buffer);
 	relation_close(rel, RowExclusiveLock);

@@ -49,6 +49,19 @@ max_chunks(void)
 }
 
 static int
+max_key_cells(void)
+{
+	return (int) ((Size) queue_key_memory * 1024 / sizeof(KeyCell));
+}
+
+/* One bucket for four cells, and a power of two */
+static uint32
+key_buckets(void)
+{
+	return pg_nextpower2_32(Max(max_key_cells() / 4, 1));
+}
+
+static int
 max_waiters(void)
 {
 	return MaxBackends;
@@ -66,6 +79,8 @@ shmem_size(void)
 	size = add_size(size, mul_size(max_waiters(), sizeof(WaiterShared)));
 	size = add_size(size, mul_size(queue_max_segments, sizeof(MapSlot)));
 	size = add_size(size, mul_size(max_chunks(), sizeof(MapChunk)));
+	size = add_size(size, mul_size(max_key_cells(), sizeof(KeyCell)));
+	size = add_size(size, mul_size(2 * key_buckets(), sizeof(int)));
 	return add_size(size, 8 * PG_CACHE_LINE_SIZE);
 }
 
@@ -80,7 +95,7 @@ shmem_request(void)
 											  sizeof(QueueEntry)));
 	RequestAddinShmemSpace(hash_estimate_size(queue_max_segments,
 											  sizeof(MapSlotEntry)));
-	RequestNamedLWLockTranche("queue", 2);
+	RequestNamedLWLockTranche("queue", 3);
 }
 
 /* A tail without pages */
@@ -99,6 +114,8 @@ init_queue(QueueShared *qs)
 {
 	memset(qs, 0, sizeof(QueueShared));
 	SpinLockInit(&qs->id_mutex);
+	pg_atomic_init_u32(&qs->in_flight, 0);
+	pg_atomic_init_u32(&qs->counted, 0);
 	pg_atomic_init_u32(&qs->waiters, 0);
 	pg_atomic_init_u32(&qs->choosy, 0);
 	pg_atomic_init_u32(&qs->changes, 0);
@@ -146,6 +163,22 @@ init_slot(MapSlot *slot)
 	pg_atomic_init_u64(&slot->leased, 0);
 	pg_atomic_init_u64(&slot->dead, 0);
 	pg_atomic_init_u64(&slot->bytes, 0);
+}
+
+/* The registry of keys, empty; returns what is behind it */
+static char *
+init_keys(QueueShmem *shm, char *next)
+{
+	shm->keys_lock = &GetNamedLWLockTranche("queue")[2].lock;
+	shm->max_key_cells = max_key_cells();
+	shm->fresh_key_cell = 1;
+	shm->key_cells = (KeyCell *) next;
+	next += CACHELINEALIGN(shm->max_key_cells * sizeof(KeyCell));
+	shm->nkey_buckets = key_buckets();
+	shm->key_entries = (int *) next;
+	shm->key_pages = shm->key_entries + shm->nkey_buckets;
+	pg_atomic_init_u32(&shm->claim_serial, 0);
+	return next + CACHELINEALIGN(2 * shm->nkey_buckets * sizeof(int));
 }
 
 /* Carves the arrays out of one zeroed piece of shared memory */
@@ -197,6 +230,8 @@ init_shmem(QueueShmem *shm)
 	for (int i = 0; i < shm->max_chunks; i++)
 		shm->chunks[i].next_free = i + 1 < shm->max_chunks ? i + 1 : -1;
 	shm->free_chunk = 0;
+	next += CACHELINEALIGN(shm->max_chunks * sizeof(MapChunk));
+	(void) init_keys(shm, next);
 }
 
 /* Hook: makes or finds what was asked for */
@@ -269,6 +304,7 @@ assign_queue(QueueKey *key, Oid relid)
 	qs->dboid = key->dboid;
 	qs->id = key->id;
 	qs->relid = relid;
+	qs->serial = ++queue_shmem->queue_serial;
 	qs->in_use = true;
 	entry->index = index;
 	return qs;

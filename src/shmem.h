@@ -77,6 +77,12 @@ typedef struct QueueShared
 	Oid			relid;			/* ids may come again, this does not */
 	bool		in_use;			/* under queue_shmem->lock */
 
+	/* see keys.c */
+	uint32		serial;			/* of the assignment; 0 = private */
+	int			max_in_flight;	/* as last read from the catalog */
+	pg_atomic_uint32 in_flight; /* leases registered */
+	pg_atomic_uint32 counted;	/* KEYS_COUNTED: in_flight is exact */
+
 	slock_t		id_mutex;		/* protects the two below */
 	int64		id_next;		/* ids [next, end) are reserved on disk */
 	int64		id_end;
@@ -164,6 +170,41 @@ typedef struct WaiterShared
 } WaiterShared;
 
 /*
+ * The registry of keys; keys.c explains it and owns its contents.  A cell is
+ * the entry of a key, one lease, or one page on which a key's messages wait.
+ * Cell 0 is never used: 0 means none.
+ */
+typedef struct KeyEntry
+{
+	uint64		hash;			/* of the key */
+	uint32		queue;			/* its place's serial */
+	int			place;			/* and index */
+	int			next;			/* in the bucket */
+	int			pages;			/* root of the tree of pages listed */
+	int			nleased;		/* leases of its messages */
+} KeyEntry;
+
+typedef struct KeyNode
+{
+	uint64		page;			/* order within the queue */
+	int			entry;
+	int			left;			/* of a page listed */
+	int			right;
+	int			next;			/* in the bucket of the page */
+	uint32		owner;			/* of a lease: the claim that took it */
+	unsigned	slot:22;		/* of the ready map */
+	unsigned	leased:1;		/* a lease, not a page listed */
+	unsigned	offset:8;		/* of a lease */
+} KeyNode;
+
+typedef union KeyCell
+{
+	KeyEntry	entry;
+	KeyNode		node;
+	int			next_free;
+} KeyCell;
+
+/*
  * The ready map's parts; readymap.c explains them and owns their contents.
  * A chunk covers MAP_CHUNK_PAGES pages of one segment.
  */
@@ -220,6 +261,8 @@ typedef struct MapSlot
 	int32		queue_id;
 	bool		in_use;
 	bool		tail_only;		/* of an archive segment: covers no page */
+	bool		unseen;			/* under keys_lock: made anew, see keys.c */
+	bool		ordered;		/* of a fifo queue's main chain */
 
 	uint32		generation;		/* number of this assignment; under lock */
 	pg_atomic_uint32 npages;	/* pages covered; those behind are "all set" */
@@ -298,6 +341,19 @@ typedef struct QueueShmem
 	int			max_chunks;
 	int			free_chunk;		/* head of the free list, -1 = none */
 	MapChunk   *chunks;
+
+	/* registry of keys, see keys.c */
+	uint32		queue_serial;	/* of the last assignment; under lock */
+	LWLock	   *keys_lock;		/* protects the cells and buckets */
+	int			max_key_cells;
+	int			fresh_key_cell; /* none at or behind this was ever used */
+	int			free_key_cell;	/* head of the free list */
+	int			used_key_cells;
+	KeyCell    *key_cells;
+	uint32		nkey_buckets;	/* of either array; a power of two */
+	int		   *key_entries;
+	int		   *key_pages;
+	pg_atomic_uint32 claim_serial;
 
 	bool		unserved;		/* some database found no place for a worker */
 	Latch	   *launcher_latch; /* NULL when no launcher runs; under lock */

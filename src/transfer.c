@@ -20,6 +20,7 @@
 
 #include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "fmgr.h"
 #include "storage/bufmgr.h"
 #include "utils/timestamp.h"
 
@@ -52,6 +53,20 @@ pick(Transfer *t, PageLook *look, OffsetNumber *offsets, TimestampTz now)
 	return n;
 }
 
+/* Notes the deletes of a page for the end of the transaction */
+static void
+note_taken(Transfer *t, BlockNumber block, OffsetNumber *offsets, int n)
+{
+	txn_note_page(TXN_REMOVED, t->q->shared, t->seg->slot, block, n,
+				  MAP_TOP_LANE, 0);
+	if (t->q->tracked)
+	{
+		KeyPlace	place = queue_place(t->q, t->seg, block);
+
+		txn_note_gone(&place, offsets, n, 0);
+	}
+}
+
 /*
  * Deletes the wanted live messages of a page and adds their copies, made in
  * the current memory context, to t->tuple.  Returns how many.  Passes over
@@ -69,6 +84,7 @@ transfer_take(Transfer *t, BlockNumber block)
 	int			n;
 
 	txn_reserve_pages(1);
+	txn_reserve_gone();
 	for (;;)
 	{
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -82,8 +98,7 @@ transfer_take(Transfer *t, BlockNumber block)
 		visibilitymap_pin(t->rel, block, &vmbuffer);
 	}
 	if (n > 0)
-		txn_note_page(TXN_REMOVED, t->q->shared, t->seg->slot, block, n,
-					  MAP_TOP_LANE, 0);
+		note_taken(t, block, offsets, n);
 	look_end(&look);
 	UnlockReleaseBuffer(buffer);
 	if (BufferIsValid(vmbuffer))
@@ -102,6 +117,10 @@ transfer_renew(TupleDesc desc, HeapTuple tuple, const Renewal *renewal)
 	bool		nulls[Natts_msg];
 
 	heap_deform_tuple(tuple, desc, values, nulls);
+	/* a fifo queue wants it as it is */
+	if (!nulls[Anum_msg_key - 1])
+		values[Anum_msg_key - 1] =
+			PointerGetDatum(PG_DETOAST_DATUM_PACKED(values[Anum_msg_key - 1]));
 #define SET(attno, value) values[(attno) - 1] = (value)
 	SET(Anum_msg_id, Int64GetDatum(0));
 	SET(Anum_msg_visible_at, TimestampTzGetDatum(renewal->visible_at));
@@ -123,27 +142,50 @@ transfer_renew(TupleDesc desc, HeapTuple tuple, const Renewal *renewal)
 }
 
 /*
- * Gives messages, at most APPEND_MAX_IDS, their ids in the new queue.
+ * Gives messages, at most APPEND_MAX_IDS, their ids in the new queue.  In a
+ * fifo queue they get them when they are appended.
  */
 void
 transfer_number(Queue *to, HeapTuple *tuples, int n)
 {
-	int64		first = append_reserve_ids(to, n);
+	int64		first;
 
+	if (to->kind == 'f')
+		return;
+	first = append_reserve_ids(to, n);
 	for (int i = 0; i < n; i++)
 		message_head(tuples[i]->t_data)->id = first + i;
 }
 
+/* Appends messages in the order given, be they delayed or not */
+static void
+append_ordered(Queue *to, HeapTuple *tuples, int n, TimestampTz now)
+{
+	TimestampTz due = QUEUE_NO_DUE;
+
+	for (int i = 0; i < n; i++)
+		due = Min(due, message_head(tuples[i]->t_data)->visible_at);
+	append_messages(to, QUEUE_MAIN_CHAIN, TXN_APPENDED, tuples, n,
+					due <= now ? 0 : due);
+}
+
 /*
- * Appends messages, at most APPEND_MAX_IDS, in order; those that are delayed
- * behind those that are not, and on the parking chain when that is for long.
+ * Appends messages, at most APPEND_MAX_IDS, in order; but in a queue that is
+ * not fifo those that are delayed behind those that are not, and on the
+ * parking chain when that is for long.
  */
 void
 transfer_append(Queue *to, HeapTuple *tuples, int n, TimestampTz now)
 {
 	TimestampTz far = now + (int64) queue_park_after * USECS_PER_SEC;
-	HeapTuple  *group = palloc(n * sizeof(HeapTuple));
+	HeapTuple  *group;
 
+	if (to->kind == 'f')
+	{
+		append_ordered(to, tuples, n, now);
+		return;
+	}
+	group = palloc(n * sizeof(HeapTuple));
 	for (int wanted = 0; wanted < 3; wanted++)
 	{
 		TimestampTz due = wanted == 0 ? 0 : QUEUE_NO_DUE;

@@ -2,10 +2,11 @@
  * txn.c
  *	  What a transaction did to queues, and what happens when it ends.
  *
- * Owns two lists of this session's transaction: the pages it wrote and the
- * leases it took.  At commit the pages become known to the ready map and
- * waiting sessions are woken; at abort, pages whose deletes came to nothing
- * are bumped, and the leases go to the worker, which releases them.
+ * Owns lists of this session's transaction: the pages it wrote, the leases it
+ * took, and what it deleted of queues that the registry of keys is kept for.
+ * At commit the pages become known to the ready map and waiting sessions are
+ * woken; at abort, pages whose deletes came to nothing are bumped, and the
+ * leases go to the worker, which releases them.
  *
  * Invariants
  *	- The callbacks run after the transaction has left the proc array, so what
@@ -53,6 +54,12 @@ typedef struct TxnClaim
 	AbortedClaim claim;
 } TxnClaim;
 
+/* Messages of a tracked queue that were deleted */
+typedef struct TxnGone
+{
+	SubTransactionId subid;
+	KeyGone		keys;
+} TxnGone;
 
 /* The lists are kept between transactions unless they grew beyond this */
 #define KEEP_ENTRIES 1024
@@ -64,6 +71,10 @@ static int	max_pages = 0;
 static TxnClaim *claims = NULL;
 static int	nclaims = 0;
 static int	max_claims = 0;
+
+static TxnGone *gone = NULL;
+static int	ngone = 0;
+static int	max_gone = 0;
 
 static int32 *changes = NULL;
 static int	nchanges = 0;
@@ -90,6 +101,13 @@ void
 txn_reserve_pages(int n)
 {
 	reserve((void **) &pages, npages, &max_pages, n, sizeof(TxnPage));
+}
+
+/* Room for one call of txn_note_gone() */
+void
+txn_reserve_gone(void)
+{
+	reserve((void **) &gone, ngone, &max_gone, 1, sizeof(TxnGone));
 }
 
 void
@@ -153,6 +171,34 @@ txn_note_expiry(TimestampTz expires_at)
 	TxnPage    *page = &pages[npages - 1];
 
 	page->expires_at = Min(page->expires_at, expires_at);
+}
+
+/*
+ * Notes that messages of a page of a tracked queue were deleted, after
+ * txn_note_page(); room was reserved.  A pop names its claim as the owner.
+ */
+void
+txn_note_gone(const KeyPlace *place, const OffsetNumber *offsets, int n,
+			  uint32 owner)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	TxnGone    *last = ngone > 0 ? &gone[ngone - 1] : NULL;
+
+	if (last == NULL || last->subid != subid || last->keys.owner != owner ||
+		last->keys.place.page != place->page ||
+		last->keys.serial != place->qs->serial)
+	{
+		Assert(ngone < max_gone);
+		last = &gone[ngone++];
+		memset(last, 0, sizeof(*last));
+		last->subid = subid;
+		last->keys.place = *place;
+		last->keys.serial = place->qs->serial;
+		last->keys.owner = owner;
+	}
+	for (int i = 0; i < n; i++)
+		last->keys.offsets[offsets[i] / 64] |=
+			UINT64CONST(1) << (offsets[i] % 64);
 }
 
 /*
@@ -224,6 +270,13 @@ bump_pages(TxnPage *page, bool ready, TimestampTz due)
 		map_bump(page->slot, b, ready, page->lane, due);
 }
 
+/* Does a look have to find out what became of the messages of the page? */
+static bool
+is_ordered(TxnPage *page)
+{
+	return page->slot != NULL && page->slot->ordered;
+}
+
 /* The messages that a committed transaction appended.  Callback. */
 static void
 announce_appended(TxnPage *page)
@@ -241,7 +294,7 @@ announce_appended(TxnPage *page)
 	{
 		TimestampTz due = Min(page->due, page->expires_at);
 
-		bump_pages(page, false, due);
+		bump_pages(page, is_ordered(page), due);
 		shmem_wake_worker_before(due);
 	}
 }
@@ -263,6 +316,25 @@ at_commit(void)
 				queue_count(page->qs, COUNT_ACKED, page->nmessages);
 		}
 	}
+	for (int i = 0; i < ngone; i++)
+	{
+		int			freed = keys_gone(&gone[i].keys);
+
+		if (freed > 0)
+			waiters_announce(gone[i].keys.place.qs, freed);
+	}
+}
+
+/*
+ * Messages that were appended are not there after all.  In a fifo queue they
+ * kept back others.  Callback.
+ */
+static void
+undo_insert(TxnPage *page)
+{
+	bump_pages(page, is_ordered(page), QUEUE_NO_DUE);
+	if (is_ordered(page))
+		waiters_announce(page->qs, page->nmessages);
 }
 
 /* A delete came to nothing: the message is back.  Callback. */
@@ -287,9 +359,16 @@ at_abort(void)
 		if (pages[i].kind == TXN_POPPED)
 			bump_pages(&pages[i], true, QUEUE_NO_DUE);
 		else if (is_insert(&pages[i]))
-			bump_pages(&pages[i], false, QUEUE_NO_DUE);
+			undo_insert(&pages[i]);
 		else
 			undo_delete(&pages[i]);
+	}
+	for (int i = 0; i < ngone; i++)
+	{
+		int			freed = keys_back(&gone[i].keys);
+
+		if (freed > 0)
+			waiters_announce(gone[i].keys.place.qs, freed);
 	}
 	for (int i = 0; i < nclaims; i++)
 		if (!shmem_push_aborted(&claims[i].claim) && claims[i].claim.popped)
@@ -318,6 +397,8 @@ announce_changes(void)
 		{
 			pg_atomic_fetch_add_u32(&qs->changes, 1);
 			pg_atomic_write_u32(&qs->reap, 1);
+			/* max_in_flight may be new: nobody counted before */
+			pg_atomic_write_u32(&qs->counted, 0);
 			waiters_wake(qs, PG_INT32_MAX);
 		}
 	}
@@ -329,13 +410,19 @@ announce_changes(void)
 static void
 forget(void)
 {
-	npages = nclaims = nchanges = 0;
+	npages = nclaims = ngone = nchanges = 0;
 	extension_created = false;
 	if (max_pages > KEEP_ENTRIES)
 	{
 		pfree(pages);
 		pages = NULL;
 		max_pages = 0;
+	}
+	if (max_gone > KEEP_ENTRIES)
+	{
+		pfree(gone);
+		gone = NULL;
+		max_gone = 0;
 	}
 	if (max_claims > KEEP_ENTRIES)
 	{
@@ -388,10 +475,22 @@ abort_subtransaction(SubTransactionId subid)
 	{
 		if (pages[i].subid != subid)
 			pages[kept++] = pages[i];
-		else if (!is_insert(&pages[i]))
+		else if (is_insert(&pages[i]))
+			undo_insert(&pages[i]);
+		else
 			undo_delete(&pages[i]);
 	}
 	npages = kept;
+
+	kept = 0;
+	for (int i = 0; i < ngone; i++)
+	{
+		if (gone[i].subid != subid)
+			gone[kept++] = gone[i];
+		else if (keys_back(&gone[i].keys) > 0)
+			waiters_announce(gone[i].keys.place.qs, 1);
+	}
+	ngone = kept;
 }
 
 /* End of a savepoint: its entries go to its parent, or are undone */
@@ -409,6 +508,9 @@ subxact_callback(SubXactEvent event, SubTransactionId subid,
 		for (int i = npages - 1; i >= 0; i--)
 			if (pages[i].subid == subid)
 				pages[i].subid = parent;
+		for (int i = ngone - 1; i >= 0; i--)
+			if (gone[i].subid == subid)
+				gone[i].subid = parent;
 	}
 }
 

@@ -5,6 +5,7 @@
 #ifndef QUEUE_TXN_H
 #define QUEUE_TXN_H
 
+#include "keys.h"
 #include "shmem.h"
 
 typedef enum TxnPageKind
@@ -23,6 +24,9 @@ extern void txn_note_page(TxnPageKind kind, QueueShared *qs, MapSlot *slot,
 						  BlockNumber block, int nmessages, int lane,
 						  TimestampTz due);
 extern void txn_note_expiry(TimestampTz expires_at);
+extern void txn_reserve_gone(void);
+extern void txn_note_gone(const KeyPlace *place, const OffsetNumber *offsets,
+						  int n, uint32 owner);
 extern void txn_reserve_claims(int n);
 extern void txn_note_claim(QueueShared *qs, bool popped, int64 receipt,
 						   int64 message_id);

@@ -246,15 +246,32 @@ release_aborted(void *arg)
 }
 
 /*
+ * The same as look_at_page() does for other queues, but ready messages that
+ * cannot be had are no news, and the end of a lease is.  A page of a fifo
+ * queue may be ready for other reasons than messages that can be had.
+ */
+static void
+announce_tracked(Queue *q, KeyPage *keys, bool known)
+{
+	int			n = keys->freed;
+
+	if (!known || keys->place.ordered)
+		n += keys->claimable;
+	if (n > 0)
+		waiters_announce(q->shared, n);
+}
+
+/*
  * Looks at one page: declares messages dead, tells the map what is there,
  * and wakes consumers for what became ready.
  */
 static void
-look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
+look_at_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 			 TimestampTz now)
 {
 	Buffer		buffer = ReadBuffer(rel, block);
 	PageLook	look;
+	KeyPage		keys;
 	PageWrite	write = {0};
 	HeapTupleData tup;
 	int			dead = 0;
@@ -262,7 +279,13 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 	bool		known;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	look_begin(&look, rel, slot, buffer);
+	look_begin(&look, rel, seg->slot, buffer);
+	if (q->tracked)
+	{
+		KeyPlace	place = queue_place(q, seg, block);
+
+		look_track(&look, &keys, &place);
+	}
 	while (look_next(&look, &tup))
 	{
 		MessageHead *head = message_head(tup.t_data);
@@ -292,7 +315,9 @@ look_at_page(Queue *q, Relation rel, MapSlot *slot, BlockNumber block,
 	/* a page that was ready for long was announced when it became so */
 	known = look.map.covered && (look.map.word & MAP_READY) != 0 &&
 		(look.map.word & MAP_COLD) == 0;
-	if (look.result.facts.ready > 0 && !known)
+	if (q->tracked)
+		announce_tracked(q, &keys, known);
+	else if (look.result.facts.ready > 0 && !known)
 	{
 		waiters_announce(q->shared, look.result.facts.ready);
 	}
@@ -310,7 +335,7 @@ typedef struct SlotWork
  * the slot is left alone for a while, a short one if a lock is in the way.
  */
 static Relation
-open_slot(MapSlot *slot, Queue **q)
+open_slot(MapSlot *slot, Queue **q, QueueSegment **which)
 {
 	int64		pause = ERROR_PAUSE_USECS;
 	Relation	rel = NULL;
@@ -323,6 +348,7 @@ open_slot(MapSlot *slot, Queue **q)
 		if (seg->relnumber == slot->relnumber)
 		{
 			rel = catalog_open_segment(*q, seg, false);
+			*which = seg;
 			pause = BUSY_PAUSE_USECS;
 			break;
 		}
@@ -340,7 +366,8 @@ look_at_slot(void *arg)
 	TimestampTz now = GetCurrentTimestamp();
 	MapWalk		walk;
 	Queue	   *q;
-	Relation	rel = open_slot(work->slot, &q);
+	QueueSegment *seg;
+	Relation	rel = open_slot(work->slot, &q, &seg);
 	BlockNumber block;
 	int			budget = PAGES_PER_TURN;
 	bool		more = false;
@@ -352,7 +379,7 @@ look_at_slot(void *arg)
 	while ((block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
 		CHECK_FOR_INTERRUPTS();
-		look_at_page(q, rel, work->slot, block, now);
+		look_at_page(q, seg, rel, block, now);
 		if (--budget > 0)
 			continue;
 		/* pages without a word are looked at by consumers, not without end */
