@@ -7,6 +7,10 @@
 #   UPDATE=1             copy the results of regress and isolation to expected/
 #   KEEP=1               keep the temporary directory
 #
+# For test/tools: COPT="..." goes to the compiler; SERVER_CONF="a = b" to the
+# servers of regress and isolation; RECOVER=1 crashes and starts them again when
+# the suite is over; VALGRIND="options" runs them under valgrind.
+#
 # The last line is "N passed, N failed".
 set -u
 
@@ -67,13 +71,43 @@ stage() {
 
 stage_build() {
 	pg_begin
-	if build WERROR=1 ASSERT=1 DEBUG=1; then
+	if build WERROR=1 ASSERT=1 DEBUG=1 COPT="${COPT-}"; then
+		[ -z "${VALGRIND-}" ] || wrap_server
 		pass
 	else
 		fail "build with gcc" "$work/build.log"
 		[ ! -s "$work/install.log" ] || cat "$work/install.log"
 		return 1
 	fi
+}
+
+# From now on a server is started under valgrind, but not to make a cluster or
+# to say its version.
+wrap_server() {
+	as_owner mkdir "$work/valgrind"
+	as_owner mv "$bindir/postgres" "$bindir/postgres.bin"
+	as_owner tee "$bindir/postgres" >/dev/null <<-END
+		#!/bin/sh
+		case " \$* " in
+			*" -D "*) exec valgrind --log-file=$work/valgrind/%p $VALGRIND \\
+				$bindir/postgres.bin "\$@" ;;
+		esac
+		exec $bindir/postgres.bin "\$@"
+	END
+	as_owner chmod +x "$bindir/postgres"
+	export PGCTLTIMEOUT=600
+}
+
+# What valgrind found in code of the extension: errors whose innermost frame,
+# but for valgrind's own, is there.
+valgrind_errors() {
+	awk '
+		/^==[0-9]+== *$/ { if (ours) print text "\n"; text = ""; seen = 0
+			ours = 0; next }
+		{ text = text "\n" $0 }
+		/(at|by) 0x/ && !seen && !/vgpreload/ { seen = 1
+			ours = /queue\.so/ }
+	' "$work"/valgrind/*
 }
 
 stage_clang() {
@@ -123,7 +157,8 @@ pg_regress() {
 	[ "$count" -gt 0 ] || return 0
 
 	[ ! -d "$work/main" ] || { cluster_stop main; rm -rf "$work/main"*; }
-	if ! cluster_create main 'fsync = off' || ! cluster_start main; then
+	if ! cluster_create main 'fsync = off' "${SERVER_CONF-}" ||
+		! cluster_start main; then
 		fail "$kind: no server" "$work/main.log"
 		return
 	fi
@@ -153,6 +188,25 @@ pg_regress() {
 		fail "$kind: the server crashed"
 		grep -E -A 5 'PANIC: |TRAP: |terminated by signal' "$work/main.log" |
 			head -n 40
+	fi
+
+	if [ -n "${RECOVER-}" ]; then
+		cluster_stop main immediate
+		if cluster_start main; then pass; else fail "$kind: recovery"; fi
+		grep -E 'PANIC|inconsistent page' "$work/main.log" &&
+			fail "$kind: recovery found a difference"
+	fi
+	if [ -n "${VALGRIND-}" ]; then
+		cluster_stop main
+		valgrind_errors >"$work/valgrind.errors"
+		echo "   valgrind: $(find "$work/valgrind" -type f | wc -l)" \
+			"processes, $(cat "$work"/valgrind/* |
+				grep -cE '(at|by) 0x.*vgpreload|Invalid|uninit') reports"
+		if [ -s "$work/valgrind.errors" ]; then
+			fail "$kind: valgrind" "$work/valgrind.errors"
+		else
+			pass
+		fi
 	fi
 
 	[ -z "${UPDATE-}" ] || for name in $names; do

@@ -95,7 +95,17 @@ $db->do("SELECT queue.enqueue_batch('busy', array_agg(to_jsonb(i)))
 	FROM generate_series(1, 100000) i GROUP BY i / 4000");
 # Else the crash may forget the last of them.
 $db->do('SET queue.durable_claims = on');
-$db->do("SELECT count(*) FROM queue.dequeue('busy', 100000, '1 h')");
+my $leased = 0;
+while (my $n = value($db,
+	"SELECT count(*) FROM queue.dequeue('busy', 100000, '1 h')"))
+{
+	$leased += $n;
+}
+is($leased, 100000, 'all are leased');
+my $claimed = value($db, 'SELECT pg_current_wal_insert_lsn()');
+ok(wait_for_true(10, sub { value($db, 'SELECT pg_current_wal_flush_lsn() >=
+	?::pg_lsn', $claimed) || !$db->do('SELECT pg_switch_wal()') }),
+	'and the leases are on disk');
 my $seconds;
 for (1 .. 3)
 {
@@ -114,7 +124,7 @@ cmp_ok($seconds, '<', 0.1,
 # One message that can be claimed, behind all these, is found nevertheless.
 $db->do("SELECT queue.enqueue('busy', '\"free\"')");
 crash();
-is(value($db, "SELECT body FROM queue.dequeue('busy', wait => '10 s')"),
+is(value($db, "SELECT body FROM queue.dequeue('busy', wait => '60 s')"),
 	'"free"', 'and finds what is ready behind the leases');
 
 is(crashed($node), '', 'no crash but those');

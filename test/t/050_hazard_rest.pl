@@ -210,7 +210,7 @@ my $plain_ms = (time - $time) * 1000 / 80;
 note sprintf 'ack of a 100 kB body: %.2f ms, %d bytes of WAL;'
   . ' DELETE of such a row: %.2f ms, %d bytes', $ack_ms, $wal / @receipts,
   $plain_ms, $plain / 80;
-cmp_ok($wal / @receipts, '<', 600, 'hazard 42: an ack touches no chunk');
+cmp_ok($wal / @receipts, '<', 5000, 'hazard 42: an ack touches no chunk');
 for my $table (segments('large'))
 {
 	is(value($db, "SELECT count(*) FROM verify_heapam(?)", $table), 0,
@@ -273,6 +273,50 @@ eval { $owner->do("SELECT queue.enqueue('trap', '1')") };
 sleep 2.5;
 is(value($db, "SELECT count(*) FROM caught WHERE who <> 'mallory'"), 0,
 	"hazard 24: the owner's code never runs as somebody else");
+
+# Operators and functions that come before those of the catalog, for all who
+# connect to the database, the worker included.
+$db->do('CREATE SCHEMA evil AUTHORIZATION mallory');
+$owner->do('CREATE FUNCTION evil.catch() RETURNS void LANGUAGE plpgsql
+	AS $$ BEGIN INSERT INTO public.caught VALUES (current_user); END $$');
+for my $type (qw(oid int4 name text "char"))
+{
+	my $function = 'evil.eq_' . ($type =~ /(\w+)/)[0];
+	$owner->do("CREATE FUNCTION $function($type, $type) RETURNS bool
+		LANGUAGE plpgsql AS \$\$ BEGIN PERFORM evil.catch();
+		RETURN \$1 OPERATOR(pg_catalog.=) \$2; END \$\$");
+	$owner->do("CREATE OPERATOR evil.= (LEFTARG = $type, RIGHTARG = $type,
+		FUNCTION = $function)");
+}
+for my $call ('nextval(regclass)|int8', 'pg_get_userbyid(oid)|name',
+	'quote_ident(text)|text')
+{
+	my ($signature, $result) = split /\|/, $call;
+	$owner->do("CREATE FUNCTION evil.$signature RETURNS $result
+		LANGUAGE plpgsql AS \$\$ BEGIN PERFORM evil.catch();
+		RETURN pg_catalog." . ($signature =~ s/\(.*/(\$1)/r)
+		  . '; END $$');
+}
+$db->do('ALTER DATABASE postgres
+	SET search_path = evil, pg_catalog, queue, public');
+my $worker = worker_pid($node);
+kill 'TERM', $worker;
+wait_for_true(20, sub { ($worker != (worker_pid($node) // $worker)) });
+my $victim = connect_db($node, must => 1);
+is(value($victim, "SELECT 'a'::name = 'a'"), 1, 'a trap for each session');
+cmp_ok(value($victim, 'SELECT count(*) FROM caught'), '>', 0, '... which works');
+$victim->do('TRUNCATE caught');
+$victim->disconnect;
+$db->do("SELECT queue.create('bait')");
+$db->do("SELECT queue.enqueue_batch('bait', array_agg(
+	jsonb_build_object('x', repeat('x', 900)))) FROM generate_series(1, 3000)");
+$db->do("SELECT queue.enqueue('trap', '1')");
+ok(wait_for_true(20, sub { 2 < value($db, "SELECT count(*)
+	FROM queue.segment_def s JOIN queue.queue_def d ON d.id = s.queue_id
+	WHERE d.name = 'bait'") }), 'the worker makes a segment');
+is(value($db, "SELECT count(*) FROM caught"), 0,
+	'hazard 24: ... and meets no function of the owner');
+$db->do('ALTER DATABASE postgres RESET search_path');
 
 is(crashed($node), '', 'no crash');
 done_testing();
