@@ -104,18 +104,19 @@ reached($node, 'append');
 enqueue('tails', 1000);
 ok(wait_for_true(20, sub { (segments('tails',
 	"s.chain = 'm' AND s.state = 'o'"))[0] ne $old }), 'a new segment');
-enqueue('tails', 100) for 1 .. 3;
+# Some of the pages that it got at once are not used yet.
+enqueue('tails', 750);
 release($node, 'append');
 enqueue('tails', 100) for 1 .. 3;
 is(end_call($send), 1000,
 	'hazard 8: a producer goes on in the old segment beside the new one');
 enqueue('tails', 100) for 1 .. 3;
-is(value($db, "SELECT count(*) FROM queue.dequeue('tails', 10000)"), 4400,
+is(value($db, "SELECT count(*) FROM queue.dequeue('tails', 10000)"), 4850,
 	'... and all is delivered');
 for my $segment (segments('tails', "s.chain = 'm' AND s.state <> 'f'"))
 {
-	cmp_ok(value($db, "SELECT max((ctid::text::point)[0]) + 1
-		- count(DISTINCT (ctid::text::point)[0]) FROM $segment"), '<=', 2,
+	is(value($db, "SELECT coalesce(max((ctid::text::point)[0]) + 1
+		- count(DISTINCT (ctid::text::point)[0]), 0) FROM $segment"), 0,
 		"... and no page of $segment is given away");
 }
 $db->do("SELECT queue.drop('tails', force => true)");
