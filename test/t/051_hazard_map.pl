@@ -115,6 +115,9 @@ is(value($db, "SELECT count(*) FROM queue.dequeue('tails', 10000)"), 4850,
 	'... and all is delivered');
 for my $segment (segments('tails', "s.chain = 'm' AND s.state <> 'f'"))
 {
+	note join ' ', 'segment', $db->selectrow_array("SELECT count(*),
+		max((ctid::text::point)[0]) + 1,
+		count(DISTINCT (ctid::text::point)[0]) FROM $segment");
 	is(value($db, "SELECT coalesce(max((ctid::text::point)[0]) + 1
 		- count(DISTINCT (ctid::text::point)[0]), 0) FROM $segment"), 0,
 		"... and no page of $segment is given away");
