@@ -91,8 +91,9 @@ checkver:
 
 ifneq ($(wildcard test/bench/run.sh),)
 .PHONY: bench
+# BENCH="--full --install --state /var/tmp/bench", see test/bench/run.sh --help
 bench:
-	@test/bench/run.sh
+	@test/bench/run.sh $(BENCH)
 endif
 
 ifneq ($(wildcard test/fuzz/run.sh),)

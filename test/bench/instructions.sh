@@ -3,6 +3,7 @@
 # the machine does not change them.
 #
 #   test/bench/instructions.sh [--profile DIR] [NAME ...]
+#   test/bench/document.sh --instructions TABLE     put its output in the page
 #
 # Each case is a pgbench script of one statement, run in two sessions that
 # differ only in the number of transactions; the difference is divided by
@@ -40,41 +41,38 @@ cases() {
 }
 
 # Runs the script that often; prints the callgrind file of the session, which is
-# the one that prepares: pgbench has another, and psql may end late.
+# the one that prepares: pgbench has another, and psql may end late. A process
+# writes its file when it ends.
 session() {
-	local before after
+	local before found=
 
 	before=$(ls "$work/cg")
 	as_owner pgbench -n -M prepared -c 1 -t "$1" -f "$work/script" \
 		>"$work/pgbench.log" 2>&1 || { cat "$work/pgbench.log" >&2; exit 1; }
-	until after=$(ls "$work/cg") &&
-		[ "$(comm -13 <(echo "$before") <(echo "$after") | wc -l)" -ge 2 ]
-	do
+	until [ -n "$found" ]; do
 		sleep 0.2
+		found=$(comm -13 <(echo "$before") <(ls "$work/cg") |
+			sed "s,^,$work/cg/," |
+			xargs -r grep -l -e ' StorePreparedStatement$' || true)
 	done
-	sleep 0.5
-	comm -13 <(echo "$before") <(echo "$after") | sed "s,^,$work/cg/," |
-		xargs grep -l StorePreparedStatement
+	until grep -q '^totals:' "$found"; do sleep 0.2; done
+	echo "$found"
 }
 
 total() {
-	sed -n 's/^totals: //p' $1 | awk '{ s += $1 } END { print s }'
+	sed -n 's/^totals: //p' "$1"
 }
 
 # Instructions below one function
 inclusive() {
-	local file
-
-	for file in $1; do
-		callgrind_annotate --inclusive=yes --threshold=100 "$file" |
-			sed -n "s/^ *\([0-9,]*\) .*:$2 .*/\1/p" | head -n 1 | tr -d ,
-	done | awk '{ s += $1 } END { print s + 0 }'
+	callgrind_annotate --inclusive=yes --threshold=100 "$1" |
+		sed -n "s/^ *\([0-9,]*\) .*:$2 .*/\1/p" | head -n 1 | tr -d ,
 }
 
 measure() {
 	local name=$1 function=$2 load=$3 statement=$4 low high a b part=
 
-	sql <<-END
+	sql <<-END >/dev/null
 		SELECT queue.drop('q', force => true) FROM queue.queues;
 		SELECT queue.create('q', visibility_timeout => '1 hour');
 		DROP TABLE t, b;
@@ -101,12 +99,13 @@ measure() {
 	printf '| %s | %d | %s |\n' "$name" $(((b - a) / (many - few))) "$part"
 	if [ -n "$profile" ]; then
 		mkdir -p "$profile"
-		cp "$(ls -S $high | head -n 1)" "$profile/${name// /_}.callgrind"
+		cp "$high" "$profile/${name// /_}.callgrind"
 	fi
 }
 
 work_begin
 pg_begin
+# shellcheck disable=SC2119
 build
 cluster_create main 'fsync = off' 'autovacuum = off' 'jit = off' \
 	'checkpoint_timeout = 1h' 'max_connections = 20'

@@ -221,7 +221,7 @@ describe_machine() {
 		backlog "$opt_backlog" \
 		checkpoint "$checkpoint" \
 		contestants "${contestants# }" \
-		limits "$(cd "$bench/contestants" && echo */limit | sed 's,/limit,,g')"
+		limits "$(cd "$bench/contestants" && echo */limit | sed 's,/limit,,g') notify row+notify"
 	for c in $contestants; do
 		! is_broker "$c" || printf 'version.%s\t%s\n' "$c" "$("${c}_version")"
 	done

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """document.py JSON MARKDOWN: puts a run's figures between the markers.
+document.py --instructions TABLE MARKDOWN: the same with a finished table.
 
 A block begins with "<!-- figures: NAME -->" and ends with "<!-- end -->".
 """
@@ -170,7 +171,21 @@ class Document:
         return table(['restart', 'who', 'unit', 'figure'], rows)
 
 
+def put_instructions(table_file, page):
+    with open(table_file) as f:
+        rows = [line for line in f if line.startswith('|')]
+    with open(page) as f:
+        text = f.read()
+    start, end = '<!-- instructions -->\n', '<!-- end instructions -->'
+    before, rest = text.split(start)
+    with open(page, 'w') as f:
+        f.write(before + start + ''.join(rows) + end + rest.split(end)[1])
+
+
 def main():
+    if sys.argv[1] == '--instructions':
+        put_instructions(*sys.argv[2:4])
+        return
     with open(sys.argv[1]) as f:
         document = Document(json.load(f))
     with open(sys.argv[2]) as f:

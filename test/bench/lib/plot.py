@@ -67,7 +67,7 @@ class Plots:
         with open(os.path.join(self.out, name + '.gp'), 'w') as f:
             f.write(f"set title '{title}'\nset xlabel '{xlabel}'\n"
                     f"set ylabel '{ylabel}'\nset key outside right top\n"
-                    "set grid lc rgb '#dddddd'\nset border 3\n"
+                    "set grid xtics ytics lt 1 lw 0.5 lc rgb '#dddddd'\nset border 3\n"
                     f"set tics nomirror\n{settings}\n"
                     'plot ' + ', \\\n     '.join(lines) + '\n')
 
@@ -97,7 +97,8 @@ def main():
                p.by_number(r'duplex r=(\d+)', metric),
                f'End to end, 4 producers, 4 consumers: {words}',
                'messages a second', 'milliseconds',
-               'set logscale xy\nset xtics (500, 1000, 2000, 4000)')
+               'set logscale xy\nset xrange [450:4400]\n'
+               'set xtics (500, 1000, 2000, 4000)')
     for key, words in (('snapshot', 'a held snapshot'),
                        ('idle_xact', 'an idle transaction')):
         p.draw(f'{key}-claim', p.over_time(key, 'claim'),
