@@ -91,6 +91,11 @@ page_message_status(Page page, OffsetNumber offset, Relation rel,
 	tup->t_tableOid = RelationGetRelid(rel);
 	ItemPointerSet(&tup->t_self, BufferGetBlockNumber(buffer), offset);
 
+	/* as HeapTupleSatisfiesUpdate() would find, and so it is for most */
+	if ((header->t_infomask & HEAP_XMIN_COMMITTED) != 0 &&
+		(header->t_infomask & HEAP_XMAX_INVALID) != 0)
+		return MESSAGE_LIVE;
+
 	xmax = HeapTupleHeaderGetRawXmax(header);
 	decider->is_multi = false;
 	switch (HeapTupleSatisfiesUpdate(tup, GetCurrentCommandId(false), buffer))
