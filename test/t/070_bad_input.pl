@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $seed = $ENV{QUEUE_BAD_INPUT_SEED} // time % 1_000_000;
-my $calls = $ENV{QUEUE_BAD_INPUT_CALLS} // 40;
+my $calls = $ENV{QUEUE_BAD_INPUT_CALLS} // 15;
 note "seed $seed";
 srand $seed;
 
