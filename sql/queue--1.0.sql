@@ -588,6 +588,18 @@ COMMENT ON FUNCTION queue.pop IS
 -- the call returns false, or counts less.  All need UPDATE (receive).
 -- ---------------------------------------------------------------------------
 
+-- step_down: in a queue with single_active, lets another session become the
+-- active one without ending this one: the one that waits longest, else the
+-- next that asks.  This session may become it again.  Leases stay.
+-- Returns whether this session was the active one.  Needs no privilege.
+-- At once, not undone by a rollback.
+CREATE FUNCTION queue.step_down(queue text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'queue_step_down'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION queue.step_down IS
+    'give up being the active consumer of a queue with single_active';
+
 -- ack: done, the message is removed.
 -- Returns true when the lease was still the caller's.
 -- Commits with the caller: after rollback the lease goes on as before.
@@ -984,7 +996,8 @@ RETURNS TABLE (
     queue text,
     pid int,
     state text,
-    since timestamptz)
+    since timestamptz,
+    single_active boolean)
 AS 'MODULE_PATHNAME', 'queue__consumers'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION queue._consumers IS
@@ -1126,13 +1139,15 @@ COMMENT ON VIEW queue.workers IS
     'the background workers of all databases';
 
 CREATE VIEW queue.consumers AS
-SELECT c.queue, c.pid, c.state, c.since, a.usename, a.application_name,
-       a.client_addr
+SELECT c.queue, c.pid, c.state, c.since, c.single_active, a.usename,
+       a.application_name, a.client_addr
   FROM queue._consumers() c
   LEFT JOIN pg_catalog.pg_stat_activity a
     ON a.pid OPERATOR(pg_catalog.=) c.pid;
 COMMENT ON VIEW queue.consumers IS
-    'sessions that wait for messages or hold leases';
+    'sessions that wait for messages or hold leases, or are the active one';
+COMMENT ON COLUMN queue.consumers.single_active IS
+    'the one session that a queue with single_active serves';
 
 
 -- ---------------------------------------------------------------------------
@@ -1147,7 +1162,7 @@ GRANT EXECUTE ON FUNCTION
     queue.create, queue.alter, queue.drop, queue.purge, queue.pause,
     queue.resume, queue.grant_access, queue.revoke_access,
     queue.enqueue, queue.enqueue_batch,
-    queue.dequeue, queue.dequeue_any, queue.pop,
+    queue.dequeue, queue.dequeue_any, queue.pop, queue.step_down,
     queue.ack, queue.ack_batch, queue.nack, queue.nack_batch,
     queue.release, queue.release_batch, queue.reject, queue.reject_batch,
     queue.extend, queue.extend_batch,

@@ -209,6 +209,7 @@ read_properties(Queue *q, HeapTuple tup, TupleDesc desc)
 	q->ttl = get_interval(tup, desc, Anum_queue_def_ttl);
 	q->max_messages = get_bigint(tup, desc, Anum_queue_def_max_messages);
 	q->max_bytes = get_bigint(tup, desc, Anum_queue_def_max_bytes);
+	q->limited = q->max_messages > 0 || q->max_bytes > 0;
 	q->overflow = get_letter(tup, desc, Anum_queue_def_overflow);
 	q->max_in_flight = get_int(tup, desc, Anum_queue_def_max_in_flight);
 	q->max_message_bytes =
@@ -384,6 +385,9 @@ load(Queue *q)
 		q->retry_at = GetCurrentTimestamp() + RETRY_PLACE_USECS;
 	}
 	q->shared->max_in_flight = q->max_in_flight;
+	if (!q->single_active &&
+		pg_atomic_read_u32(&q->shared->active_pid) != 0)
+		pg_atomic_write_u32(&q->shared->active_pid, 0);
 	/* an invalidation that arrives while we read shows in the flag */
 	q->valid = true;
 	read_segments(q);

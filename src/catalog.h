@@ -104,6 +104,7 @@ typedef struct Queue
 	int64		ttl;
 	int64		max_messages;
 	int64		max_bytes;
+	bool		limited;		/* one of these two is set */
 	char		overflow;		/* 'r'eject, 'b'lock, 'd'rop_oldest */
 	int			max_in_flight;
 	int			max_message_bytes;

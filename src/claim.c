@@ -42,12 +42,15 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "active.h"
 #include "archive.h"
 #include "claim.h"
 #include "debug.h"
+#include "disconnect.h"
 #include "duration.h"
 #include "filter.h"
 #include "guc.h"
+#include "limits.h"
 #include "look.h"
 #include "mapwalk.h"
 #include "page.h"
@@ -244,7 +247,7 @@ take_message(ClaimRun *run, PageLook *look, HeapTuple tup, PageTake *take)
 	{
 		message_set_lease_end(copy, run->now, run->visible_at);
 		copy->lease = layout_new_token(head->lease);
-		copy->holder = MyProcPid;
+		copy->holder = queue_release_on_disconnect ? -MyProcPid : MyProcPid;
 		look_count(look, copy, tup->t_len, run->now);
 	}
 	take->lane = Max(take->lane, map_lane(head->priority));
@@ -399,10 +402,12 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	{
 		txn_reserve_pages(1);
 		txn_reserve_gone();
+		limits_prepare_removed(run->claim->q);
 		if (!page_delete(look->rel, look->buffer, take->offset, take->n,
 						 GetCurrentTransactionId(), GetCurrentCommandId(true),
 						 run->vmbuffer))
 			return false;
+		limits_note_removed(run->claim->q, look->page, take->offset, take->n);
 		txn_note_page(TXN_POPPED, qs, seg->slot, block, take->n, take->lane,
 					  0);
 		if (look->keys != NULL)
@@ -460,6 +465,8 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 		else
 			histogram_add(&qs->wait_time, run->now - head->enqueued_at);
 		expired += take->expired[i];
+		if (!claim->pop && head->holder < 0)
+			disconnect_note(qs->id, receipt, head->id, head->visible_at);
 		claim->sink(claim->arg, claim->q, RelationGetDescr(rel),
 					take->tuple[i], receipt);
 	}
@@ -732,6 +739,8 @@ claim_messages(Claim *claim)
 {
 	ClaimRun	run = {0};
 
+	if (claim->q->single_active && !active_become(claim->q->shared))
+		return 0;
 	run.claim = claim;
 	run.snapshot = GetActiveSnapshot();
 	run.now = GetCurrentTimestamp();
@@ -786,6 +795,8 @@ claim_messages(Claim *claim)
 bool
 claim_something_newer(Queue *q)
 {
+	if (q->single_active && !active_is_me(q->shared, MyProcPid))
+		return false;
 	if (q->tracked && track_is_full(q))
 		return false;
 	for (int i = 0; i < q->nsegments; i++)

@@ -88,32 +88,42 @@ is_wanted(Transfer *t, HeapTuple tup)
 		message_is_droppable(head);
 }
 
-/* Makes what goes into the dead-letter queue; NULL = dropped */
-static HeapTuple
-dead_letter(Reap *reap, HeapTuple tuple)
+/*
+ * What goes into a dead-letter queue for a message of q that is gone; NULL =
+ * nothing, since it would go round.
+ */
+HeapTuple
+deadletter_copy(Queue *q, Queue *to, TupleDesc desc, HeapTuple tuple,
+				DeathReason reason, bool droppable, TimestampTz now)
 {
-	TupleDesc	desc = RelationGetDescr(reap->t.rel);
-	MessageHead *head = message_head(tuple->t_data);
-	bool		droppable = message_is_droppable(head);
-	Queue	   *to = reap->to;
 	Renewal		renewal;
 	Jsonb	   *headers;
 	Datum		value;
 	bool		isnull;
 
-	if (to == NULL)
-		return NULL;
 	value = heap_getattr(tuple, Anum_msg_headers, desc, &isnull);
-	headers = xdeath_add(isnull ? NULL : DatumGetJsonbP(value),
-						 reap->t.q->name, (DeathReason) head->holder,
-						 head->id, reap->now, NULL);
+	headers = xdeath_add(isnull ? NULL : DatumGetJsonbP(value), q->name,
+						 reason, message_head(tuple->t_data)->id, now, NULL);
 	if (droppable && xdeath_is_cycle(headers, to->name))
 		return NULL;
-	renewal.visible_at = renewal.enqueued_at = reap->now;
-	renewal.expires_at = to->ttl > 0 ? timestamp_plus(reap->now, to->ttl) :
+	renewal.visible_at = renewal.enqueued_at = now;
+	renewal.expires_at = to->ttl > 0 ? timestamp_plus(now, to->ttl) :
 		QUEUE_NO_EXPIRY;
 	renewal.headers = JsonbPGetDatum(headers);
 	return transfer_renew(desc, tuple, &renewal);
+}
+
+/* Makes what goes into the dead-letter queue; NULL = dropped */
+static HeapTuple
+dead_letter(Reap *reap, HeapTuple tuple)
+{
+	MessageHead *head = message_head(tuple->t_data);
+
+	if (reap->to == NULL)
+		return NULL;
+	return deadletter_copy(reap->t.q, reap->to, RelationGetDescr(reap->t.rel),
+						   tuple, (DeathReason) head->holder,
+						   message_is_droppable(head), reap->now);
 }
 
 /* Is there perhaps something for us on the page? */
@@ -189,8 +199,8 @@ reap_segments(Reap *reap)
  * The dead-letter queue of a queue that has one, with its tail locked so that
  * nothing need be waited for later; NULL when it can take nothing now.
  */
-static Queue *
-open_target(Queue *q)
+Queue *
+deadletter_target(Queue *q, bool wait)
 {
 	Queue	   *to = catalog_queue_named(q->dead_letter);
 	QueueSegment *tail;
@@ -201,7 +211,7 @@ open_target(Queue *q)
 	tail = catalog_tail(to, QUEUE_MAIN_CHAIN);
 	if (tail == NULL)
 		return NULL;
-	rel = catalog_open_segment(to, tail, false);
+	rel = catalog_open_segment(to, tail, wait);
 	if (rel == NULL)
 		return NULL;
 	relation_close(rel, NoLock);
@@ -247,7 +257,7 @@ reap_batch(void *arg)
 	reap->t.tuple = reap->taken;
 	if (q->dead_letter[0] != '\0')
 	{
-		reap->to = open_target(q);
+		reap->to = deadletter_target(q, false);
 		work->blocked = reap->to == NULL;
 	}
 	if (!work->blocked)

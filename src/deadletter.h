@@ -5,8 +5,15 @@
 #ifndef QUEUE_DEADLETTER_H
 #define QUEUE_DEADLETTER_H
 
+#include "access/htup.h"
 #include "datatype/timestamp.h"
 
+#include "catalog.h"
+
+extern Queue *deadletter_target(Queue *q, bool wait);
+extern HeapTuple deadletter_copy(Queue *q, Queue *to, TupleDesc desc,
+								 HeapTuple tuple, DeathReason reason,
+								 bool droppable, TimestampTz now);
 extern TimestampTz deadletter_reap(TimestampTz now);
 extern void deadletter_reap_unmapped(int32 queue_id);
 

@@ -20,6 +20,7 @@
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
 
+#include "active.h"
 #include "catalog.h"
 #include "duration.h"
 #include "fn_message.h"
@@ -30,6 +31,7 @@ PG_FUNCTION_INFO_V1(queue_dequeue);
 PG_FUNCTION_INFO_V1(queue_dequeue_any);
 PG_FUNCTION_INFO_V1(queue_pop);
 PG_FUNCTION_INFO_V1(queue_receive);
+PG_FUNCTION_INFO_V1(queue_step_down);
 
 /* Sink of dequeue() and pop() */
 static void
@@ -182,6 +184,17 @@ queue_pop(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	receive_messages(&receive);
 	PG_RETURN_NULL();
+}
+
+/*
+ * step_down(queue)
+ */
+Datum
+queue_step_down(PG_FUNCTION_ARGS)
+{
+	queue_prevent_readonly("queue.step_down()");
+	PG_RETURN_BOOL(active_step_down(catalog_queue(queue_argument(fcinfo),
+												  "queue")->shared));
 }
 
 /* Opens the queues of dequeue_any() */

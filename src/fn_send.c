@@ -25,6 +25,7 @@
 #include "duration.h"
 #include "fn_send.h"
 #include "guc.h"
+#include "overflow.h"
 
 PG_FUNCTION_INFO_V1(queue_enqueue);
 PG_FUNCTION_INFO_V1(queue_enqueue_batch);
@@ -91,14 +92,26 @@ form_message(SendOptions *options, int64 id, MessageParts *parts)
 	return heap_form_tuple(message_descriptor(), values, nulls);
 }
 
-/* Raises 54000 for a message, or a key, above the queue's limit */
-static void
-check_size(Queue *q, MessageParts *parts)
+/* The size of a message as the limits of its queue count it */
+static int64
+parts_size(MessageParts *parts)
 {
 	NullableDatum *part[] = {
 		&parts->body, &parts->payload, &parts->headers, &parts->key
 	};
-	Size		size = 0;
+	int64		size = 0;
+
+	for (size_t i = 0; i < lengthof(part); i++)
+		if (!part[i]->isnull)
+			size += toast_raw_datum_size(part[i]->value) - VARHDRSZ;
+	return size;
+}
+
+/* Raises 54000 for a message, or a key, above the queue's limit */
+static void
+check_size(Queue *q, MessageParts *parts)
+{
+	int64		size;
 
 	if (q->kind == 'f' && !parts->key.isnull &&
 		toast_raw_datum_size(parts->key.value) - VARHDRSZ > MAX_FIFO_KEY)
@@ -108,14 +121,12 @@ check_size(Queue *q, MessageParts *parts)
 				 errdetail("It can have %d bytes.", MAX_FIFO_KEY)));
 	if (q->max_message_bytes == 0)
 		return;
-	for (size_t i = 0; i < lengthof(part); i++)
-		if (!part[i]->isnull)
-			size += toast_raw_datum_size(part[i]->value) - VARHDRSZ;
-	if (size > (Size) q->max_message_bytes)
+	size = parts_size(parts);
+	if (size > q->max_message_bytes)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("message of %zu bytes is too long for queue \"%s\"",
-						size, q->name),
+				 errmsg("message of %lld bytes is too long for queue \"%s\"",
+						(long long) size, q->name),
 				 errdetail("Its max_message_bytes is %d.",
 						   q->max_message_bytes)));
 }
@@ -290,6 +301,14 @@ send_parts(Queue *q, MessageParts *parts, const int *priority, int n)
 	options.visible_at = timestamp_plus(options.now, q->delay);
 	set_expiry(&options, q->ttl);
 	choose_chain(&options);
+	if (q->limited)
+	{
+		int64		bytes = 0;
+
+		for (int i = 0; i < n; i++)
+			bytes += parts_size(&parts[i]);
+		overflow_reserve(q, n, bytes);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		options.priority = priority[i];
@@ -336,6 +355,8 @@ queue_enqueue(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(9) &&
 		is_duplicate(options.q, PG_GETARG_TEXT_PP(9), &id))
 		PG_RETURN_INT64(id);
+	if (options.q->limited)
+		overflow_reserve(options.q, 1, parts_size(&parts));
 	tuple = form_message(&options, id, &parts);
 	send(&options, &tuple, 1);
 	PG_RETURN_INT64(message_head(tuple->t_data)->id);
@@ -436,6 +457,36 @@ assign_ids(SendOptions *options, BatchColumn *dedup_ids, int count, Datum *ids,
 	pfree(entries);
 }
 
+/* Takes one message of a batch from its arrays */
+static void
+take_parts(BatchColumn *column, int i, MessageParts *parts)
+{
+	parts->body = column_value(&column[0], i);
+	parts->payload = column_value(&column[1], i);
+	parts->headers = column_value(&column[2], i);
+	parts->key = column_value(&column[3], i);
+}
+
+/* Reserves room for what is to be stored of a batch, all of it at once */
+static void
+reserve_batch(Queue *q, BatchColumn *column, int count, const bool *skip)
+{
+	int64		messages = 0;
+	int64		bytes = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		MessageParts parts;
+
+		if (skip[i])
+			continue;
+		take_parts(column, i, &parts);
+		messages++;
+		bytes += parts_size(&parts);
+	}
+	overflow_reserve(q, messages, bytes);
+}
+
 /* Forms and appends the messages of a batch from start on */
 static void
 send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
@@ -448,10 +499,7 @@ send_chunk(SendOptions *options, BatchColumn *column, int start, int n,
 	{
 		MessageParts parts;
 
-		parts.body = column_value(&column[0], start + i);
-		parts.payload = column_value(&column[1], start + i);
-		parts.headers = column_value(&column[2], start + i);
-		parts.key = column_value(&column[3], start + i);
+		take_parts(column, start + i, &parts);
 		send_check(options->q, &parts);
 		if (!skip[start + i])
 			tuples[stored++] = form_message(options,
@@ -499,6 +547,8 @@ queue_enqueue_batch(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurrentMemoryContext, "queue batch",
 									ALLOCSET_DEFAULT_SIZES);
 	assign_ids(&options, &dedup_ids, count, ids, skip);
+	if (options.q->limited)
+		reserve_batch(options.q, column, count, skip);
 	for (int start = 0; start < count; start += SEND_CHUNK)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);

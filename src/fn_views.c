@@ -99,7 +99,7 @@ in_flight_of_queue(FunctionCallInfo fcinfo, Queue *q)
 		clear_row(&row);
 		put(&row, 0, name);
 		put(&row, 1, Int64GetDatum(head->id));
-		put(&row, 2, Int32GetDatum(head->holder));
+		put(&row, 2, Int32GetDatum(abs(head->holder)));
 		put_time(&row, 3, message_leased_at(head));
 		put(&row, 4, TimestampTzGetDatum(head->visible_at));
 		put(&row, 5, Int32GetDatum(head->deliveries));
@@ -350,7 +350,8 @@ copy_waiters(WaiterRow **result)
 			{
 				QueueShared *qs = waiter->queue[j];
 
-				if (!is_shared(qs) || qs->dboid != MyDatabaseId)
+				if (waiter->sender || !is_shared(qs) ||
+					qs->dboid != MyDatabaseId)
 					continue;
 				if (n < max)
 				{
@@ -374,7 +375,7 @@ copy_waiters(WaiterRow **result)
 /* A row of _consumers() */
 static void
 return_consumer(FunctionCallInfo fcinfo, Datum name, int pid,
-				const char *state, TimestampTz since)
+				const char *state, TimestampTz since, int active)
 {
 	Row			row;
 
@@ -383,6 +384,7 @@ return_consumer(FunctionCallInfo fcinfo, Datum name, int pid,
 	put(&row, 1, Int32GetDatum(pid));
 	put(&row, 2, CStringGetTextDatum(state));
 	put_time(&row, 3, since);
+	put(&row, 4, BoolGetDatum(pid == active));
 	return_row(fcinfo, &row);
 }
 
@@ -400,7 +402,7 @@ lease_holders(Queue *q)
 	browse_begin(&browse, q, GetActiveSnapshot());
 	while ((tuple = browse_next(&browse)) != NULL)
 	{
-		int			pid = message_head(tuple->t_data)->holder;
+		int			pid = abs(message_head(tuple->t_data)->holder);
 
 		/* leases of one session stand together, mostly */
 		if (pid != last)
@@ -417,7 +419,9 @@ consumers_of_queue(FunctionCallInfo fcinfo, Queue *q, WaiterRow *waiters,
 				   int nwaiters)
 {
 	Datum		name = CStringGetTextDatum(q->name);
+	int			active = (int) pg_atomic_read_u32(&q->shared->active_pid);
 	List	   *waiting = NIL;
+	List	   *holders;
 	ListCell   *lc;
 
 	for (int i = 0; i < nwaiters; i++)
@@ -425,18 +429,21 @@ consumers_of_queue(FunctionCallInfo fcinfo, Queue *q, WaiterRow *waiters,
 		if (waiters[i].queue_id != q->id)
 			continue;
 		return_consumer(fcinfo, name, waiters[i].pid, "waiting",
-						waiters[i].since);
+						waiters[i].since, active);
 		waiting = lappend_int(waiting, waiters[i].pid);
 	}
 	if (RecoveryInProgress())
 		return;					/* the holders are the primary's sessions */
-	foreach(lc, lease_holders(q))
+	holders = lease_holders(q);
+	if (active != 0)
+		holders = list_append_unique_int(holders, active);
+	foreach(lc, holders)
 	{
 		int			pid = lfirst_int(lc);
 
 		/* a lease may be older than its holder's end */
 		if (!list_member_int(waiting, pid) && BackendPidGetProc(pid) != NULL)
-			return_consumer(fcinfo, name, pid, "active", 0);
+			return_consumer(fcinfo, name, pid, "active", 0, active);
 	}
 }
 

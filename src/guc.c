@@ -27,6 +27,7 @@ int			queue_truncate_grace = 60;
 int			queue_notify_interval = 100;
 int			queue_park_after = 300;
 bool		queue_durable_claims = false;
+bool		queue_release_on_disconnect = false;
 
 /*
  * Defines the settings.
@@ -82,6 +83,12 @@ guc_define(void)
 							"stored apart from the others.",
 							NULL, &queue_park_after, 300, 1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable("queue.release_on_disconnect",
+							 "Gives the leases that a session took back when "
+							 "it ends.",
+							 "Otherwise they run out when their time is over.",
+							 &queue_release_on_disconnect, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("queue.segment_size",
 							"Size at which the worker closes a segment and "
 							"opens the next.",

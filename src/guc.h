@@ -15,6 +15,7 @@ extern int	queue_truncate_grace;
 extern int	queue_notify_interval;
 extern int	queue_park_after;
 extern bool queue_durable_claims;
+extern bool queue_release_on_disconnect;
 
 extern void guc_define(void);
 extern void queue_prevent_readonly(const char *what);

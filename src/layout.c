@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
@@ -114,4 +115,28 @@ layout_new_token(int32 old_token)
 		token = pg_prng_uint32(&pg_global_prng_state) & RECEIPT_TOKEN_MASK;
 	while (token == 0 || token == old_token);
 	return token;
+}
+
+/*
+ * The size of body, payload, headers and key, uncompressed, as
+ * max_message_bytes counts it.  Reads nothing that is out of line.
+ */
+int64
+message_size(HeapTupleHeader tup)
+{
+	char	   *at = (char *) message_head(tup) + sizeof(MessageHead);
+	int64		size = 0;
+
+	if (message_expires_at(tup) != QUEUE_NO_EXPIRY)
+		at += sizeof(TimestampTz);
+	for (int attno = Anum_msg_key; attno <= Anum_msg_headers; attno++)
+	{
+		if ((tup->t_infomask & HEAP_HASNULL) != 0 &&
+			att_isnull(attno - 1, tup->t_bits))
+			continue;
+		at = (char *) att_align_pointer(at, TYPALIGN_INT, -1, at);
+		size += toast_raw_datum_size(PointerGetDatum(at)) - VARHDRSZ;
+		at += VARSIZE_ANY(at);
+	}
+	return size;
 }

@@ -53,7 +53,7 @@ typedef struct MessageHead
 	int32		deliveries;
 	int32		failures;
 	int16		priority;
-	int32		holder;			/* process id, for display only */
+	int32		holder;			/* process id, for display; see below */
 	int32		leased_ms;		/* length of the lease, for display only */
 	TimestampTz enqueued_at;
 } MessageHead;
@@ -102,6 +102,21 @@ message_is_droppable(const MessageHead *head)
 {
 	return MESSAGE_IS_DEAD(head) &&
 		(head->holder == DEATH_EXPIRED || head->holder == DEATH_OVERFLOW);
+}
+
+/*
+ * Was the lease to end with its session, which ended when the server did?
+ * Who takes such a lease writes his process id negative.
+ */
+static inline bool
+message_is_orphan(const MessageHead *head, TimestampTz server_start)
+{
+	TimestampTz leased_at;
+
+	if (head->holder >= 0 || head->lease == 0)
+		return false;
+	leased_at = message_leased_at(head);
+	return leased_at != 0 && leased_at < server_start;
 }
 
 static inline MessageHead *
@@ -181,6 +196,7 @@ receipt_decode(int64 receipt)
 
 extern const Oid layout_column_types[Natts_msg];
 
+extern int64 message_size(HeapTupleHeader tup);
 extern const char *layout_problem(Relation rel, int number);
 extern void layout_check(Relation rel, int number);
 extern int32 layout_new_token(int32 old_token);

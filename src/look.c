@@ -192,7 +192,11 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 			break;
 		case KEY_LEASED:
 			result->facts.leased++;
-			result->due = Min(result->due, head->visible_at);
+			/* the worker ends it */
+			result->due = Min(result->due,
+							  message_is_orphan(head,
+												queue_shmem->started_at) ?
+							  now : head->visible_at);
 			break;
 		case KEY_READY:
 			result->facts.ready++;

@@ -16,8 +16,10 @@
 #include "utils/guc.h"
 
 #include "catalog.h"
+#include "disconnect.h"
 #include "guc.h"
 #include "launcher.h"
+#include "limits.h"
 #include "shmem.h"
 #include "txn.h"
 
@@ -35,6 +37,8 @@ _PG_init(void)
 	guc_define();
 	MarkGUCPrefixReserved("queue");
 	txn_init();
+	limits_init();
+	disconnect_init();
 	catalog_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;

@@ -27,6 +27,7 @@
 
 #include "browse.h"
 #include "debug.h"
+#include "limits.h"
 #include "look.h"
 #include "page.h"
 #include "remove.h"
@@ -123,6 +124,7 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 		return VERDICT_GONE;
 	txn_reserve_pages(1);
 	txn_reserve_gone();
+	limits_prepare_removed(q);
 	buffer = ReadBuffer(rel, block);
 	while (!finished)
 	{
@@ -141,6 +143,7 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 							 GetCurrentCommandId(true), vmbuffer))
 		{
 			note_removed(q, seg, block, &offset, 1);
+			limits_note_removed(q, BufferGetPage(buffer), &offset, 1);
 			finished = true;
 		}
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -198,6 +201,7 @@ remove_from_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 
 	txn_reserve_pages(1);
 	txn_reserve_gone();
+	limits_prepare_removed(q);
 	for (;;)
 	{
 		PageLook	look;
@@ -216,6 +220,7 @@ remove_from_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 		if (page_delete(rel, buffer, offsets, n, GetCurrentTransactionId(),
 						GetCurrentCommandId(true), *vmbuffer))
 		{
+			limits_note_removed(q, BufferGetPage(buffer), offsets, n);
 			if (n > 0)
 				note_removed(q, seg, block, offsets, n);
 			look_end(&look);

@@ -45,6 +45,7 @@
 #include "catalog_rows.h"
 #include "debug.h"
 #include "guc.h"
+#include "limits.h"
 #include "look.h"
 #include "page.h"
 #include "readymap.h"
@@ -690,6 +691,7 @@ rotate_park(Queue *q, QueueSegment *seg)
 		forward_receipts(m, id, life);
 		if (q->tracked)
 			register_leases(m, q, life);
+		limits_note_moved_in(q, m->tuple, moved, true);
 		PopActiveSnapshot();
 	}
 	MemoryContextSwitchTo(old);

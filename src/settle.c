@@ -34,7 +34,9 @@
 #include "archive.h"
 #include "claim.h"
 #include "debug.h"
+#include "disconnect.h"
 #include "duration.h"
+#include "limits.h"
 #include "page.h"
 #include "readymap.h"
 #include "settle.h"
@@ -311,11 +313,16 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 
 		txn_reserve_pages(1);
 		txn_reserve_gone();
+		limits_prepare_removed(s->q);
 		finished = page_delete(rel, buffer, ps.offset, ps.nmatches,
 							   GetCurrentTransactionId(),
 							   GetCurrentCommandId(true), vmbuffer);
 		if (finished)
+		{
 			note_acked(s, seg, block, &ps);
+			limits_note_removed(s->q, BufferGetPage(buffer), ps.offset,
+								ps.nmatches);
+		}
 		else
 			s->nstale -= n - ps.nmatches;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -451,6 +458,17 @@ forwarded_receipt(Queue *q, int64 receipt)
 	return result;
 }
 
+/* Lets the list of leases that end with the session know */
+static void
+note_settled(Settle *s, const int64 *receipts, int n)
+{
+	if (s->kind == SETTLE_EXTEND)
+		disconnect_extended(receipts, n,
+							timestamp_plus(s->now, Max(s->delay, 0)));
+	else
+		disconnect_settled(receipts, n, s->kind == SETTLE_ACK);
+}
+
 /*
  * Settles receipts, which may be repeated, stale or forged.  Returns how many
  * leases were settled.
@@ -501,6 +519,7 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 	}
 	if (s.archive != NULL)
 		archive_end(s.archive, s.q);
+	note_settled(&s, receipts, n);
 	if (any_stale)
 		queue_count(s.q->shared, COUNT_STALE_RECEIPTS, n - s.done);
 	return s.done;
@@ -532,6 +551,22 @@ count_failure(Relation rel, Buffer buffer, OffsetNumber offset)
 }
 
 /*
+ * The lease of a session that ended is not where it was taken: the message may
+ * have been moved since.
+ */
+static void
+settle_moved(Queue *q, const AbortedClaim *claim)
+{
+	AbortedClaim moved = *claim;
+
+	if (!claim->disconnected)
+		return;
+	moved.receipt = forwarded_receipt(q, claim->receipt);
+	if (moved.receipt != 0)
+		settle_aborted(q, &moved);
+}
+
+/*
  * The transaction that claimed a message was rolled back: counts a failure
  * and gives the message back, a lease after the queue's backoff, a popped one
  * at once.  Called by the worker; does nothing when somebody else deletes the
@@ -548,6 +583,8 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 	Buffer		buffer;
 	HeapTupleData tup;
 
+	if (seg == NULL)
+		settle_moved(q, claim);
 	if (seg == NULL || seg->restored)
 		return;
 	rel = catalog_open_segment(q, seg, false);
@@ -564,7 +601,7 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 
 	s.q = q;
 	s.kind = SETTLE_NACK;
-	s.delay = claim->popped ? 0 : SETTLE_DEFAULT_DELAY;
+	s.delay = claim->popped || claim->disconnected ? 0 : SETTLE_DEFAULT_DELAY;
 	s.now = GetCurrentTimestamp();
 	ps.nmatches = 1;
 	ps.offset[0] = r.offset;
@@ -578,6 +615,7 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 		!is_aborted_claim(claim, &r, message_head(tup.t_data)))
 	{
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		settle_moved(q, claim);
 		/* perhaps there is something that only a look finds out */
 		waiters_wake(q->shared, claim->popped);
 	}

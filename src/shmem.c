@@ -116,6 +116,10 @@ init_queue(QueueShared *qs)
 	SpinLockInit(&qs->id_mutex);
 	pg_atomic_init_u32(&qs->in_flight, 0);
 	pg_atomic_init_u32(&qs->counted, 0);
+	SpinLockInit(&qs->limit_mutex);
+	pg_atomic_init_u32(&qs->active_pid, 0);
+	pg_atomic_init_u32(&qs->senders, 0);
+	pg_atomic_init_u32(&qs->limit_suspect, 0);
 	pg_atomic_init_u32(&qs->waiters, 0);
 	pg_atomic_init_u32(&qs->choosy, 0);
 	pg_atomic_init_u32(&qs->changes, 0);
@@ -190,6 +194,7 @@ init_shmem(QueueShmem *shm)
 	/* new shared memory is zeroed */
 	shm->magic = QUEUE_SHMEM_MAGIC;
 	shm->layout = QUEUE_SHMEM_LAYOUT;
+	shm->started_at = GetCurrentTimestamp();
 	shm->lock = &GetNamedLWLockTranche("queue")->lock;
 	shm->waiters_lock = &GetNamedLWLockTranche("queue")[1].lock;
 

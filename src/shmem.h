@@ -93,12 +93,25 @@ typedef struct QueueShared
 	pg_atomic_uint32 notify;	/* something to NOTIFY about */
 	pg_atomic_uint32 reap;		/* dead messages may have to go */
 
+	pg_atomic_uint32 active_pid;	/* see active.c, 0 = none */
+
+	/* what is in a queue with limits, see limits.c */
+	pg_atomic_uint32 senders;	/* sessions waiting for room */
+	pg_atomic_uint32 limit_suspect; /* the totals should be checked */
+	slock_t		limit_mutex;	/* protects those below */
+	bool		limit_known;
+	int			limit_shares;	/* transactions that change the totals */
+	uint64		limit_moves;	/* changes, ever */
+	int64		limit_messages;
+	int64		limit_bytes;
+
 	/* worker only */
 	TimestampTz last_notify;
 	int			failures;		/* of the worker with it, in a row */
 	TimestampTz failed_until;	/* it is left alone till then */
 	int			reap_failures;	/* of taking dead messages away, in a row */
 	TimestampTz reap_at;		/* not before */
+	TimestampTz limit_check_at; /* the same for checks of the totals */
 
 	pg_atomic_uint64 counter[QUEUE_COUNTERS];
 	Histogram	wait_time;		/* enqueued to first delivery */
@@ -114,6 +127,7 @@ typedef struct AbortedClaim
 {
 	int32		queue_id;
 	bool		popped;
+	bool		disconnected;	/* by the end of its session */
 	int64		receipt;
 	int64		message_id;
 } AbortedClaim;
@@ -160,6 +174,7 @@ typedef struct DatabaseShared
 typedef struct WaiterShared
 {
 	int			nqueues;		/* 0 = not waiting */
+	bool		sender;			/* waits for room, not for messages */
 	bool		woken;
 	bool		choosy;			/* waits with a filter */
 	uint64		ticket;			/* order of arrival */
@@ -317,6 +332,7 @@ typedef struct QueueShmem
 {
 	uint32		magic;
 	uint32		layout;
+	TimestampTz started_at;		/* of the server, or of its last crash */
 
 	/*
 	 * Protects assignment of queues, databases, map slots and map chunks.

@@ -20,6 +20,7 @@
 #include "catalog.h"
 #include "deadletter.h"
 #include "dedup_rotate.h"
+#include "limits.h"
 #include "readymap.h"
 #include "rotate.h"
 #include "shmem.h"
@@ -252,6 +253,47 @@ tend_queue(int32 queue_id, bool full, TimestampTz now)
 	}
 }
 
+/* A check of what is in a queue with limits */
+typedef struct LimitWork
+{
+	int32		queue_id;
+	bool		done;
+} LimitWork;
+
+/* Counts what is in a queue */
+static void
+check_limits(void *arg)
+{
+	LimitWork  *work = arg;
+	Queue	   *q = catalog_queue_by_id(work->queue_id);
+
+	work->done = q == NULL || !q->limited || limits_check(q);
+}
+
+/*
+ * Corrects the totals of queues with limits where that was asked for.  It
+ * takes one part in a hundred of the worker's time at most.
+ */
+static void
+tend_limits(TimestampTz now)
+{
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+	{
+		QueueShared *qs = &queue_shmem->queues[i];
+		LimitWork	work = {qs->id, false};
+
+		if (!qs->in_use || qs->dboid != MyDatabaseId ||
+			pg_atomic_read_u32(&qs->limit_suspect) == 0 ||
+			qs->limit_check_at > now)
+			continue;
+		pg_atomic_exchange_u32(&qs->limit_suspect, 0);
+		if (!worker_attempt(check_limits, &work) || !work.done)
+			pg_atomic_write_u32(&qs->limit_suspect, 1);
+		qs->limit_check_at = GetCurrentTimestamp() +
+			(GetCurrentTimestamp() - now) * 100;
+	}
+}
+
 /* A list that outlives the transaction in which it is made */
 typedef struct IdList
 {
@@ -375,6 +417,7 @@ tend_queues(TimestampTz now, bool full)
 
 	sample_rates(now);
 	dedup_rotate(now);
+	tend_limits(now);
 	full = full || now >= full_at;
 	if (full)
 	{

@@ -27,6 +27,7 @@
 #include "append.h"
 #include "debug.h"
 #include "guc.h"
+#include "limits.h"
 #include "look.h"
 #include "page.h"
 #include "transfer.h"
@@ -85,6 +86,7 @@ transfer_take(Transfer *t, BlockNumber block)
 
 	txn_reserve_pages(1);
 	txn_reserve_gone();
+	limits_prepare_removed(t->q);
 	for (;;)
 	{
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -97,6 +99,8 @@ transfer_take(Transfer *t, BlockNumber block)
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 		visibilitymap_pin(t->rel, block, &vmbuffer);
 	}
+	if (!t->uncounted)
+		limits_note_removed(t->q, BufferGetPage(buffer), offsets, n);
 	if (n > 0)
 		note_taken(t, block, offsets, n);
 	look_end(&look);
@@ -180,6 +184,7 @@ transfer_append(Queue *to, HeapTuple *tuples, int n, TimestampTz now)
 	TimestampTz far = now + (int64) queue_park_after * USECS_PER_SEC;
 	HeapTuple  *group;
 
+	limits_note_moved_in(to, tuples, n, false);
 	if (to->kind == 'f')
 	{
 		append_ordered(to, tuples, n, now);

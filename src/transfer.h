@@ -19,6 +19,7 @@ typedef struct Transfer
 	/* decides about a live message; called under the buffer lock */
 	bool		(*wanted) (struct Transfer *t, HeapTuple tup);
 	void	   *arg;
+	bool		uncounted;		/* the caller tells limits.c */
 	int			n;
 	int			max;			/* how many at most */
 	HeapTuple  *tuple;			/* copies; t_self is where they were */

@@ -25,10 +25,12 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "debug.h"
+#include "guc.h"
 #include "readymap.h"
 #include "shmem.h"
 #include "txn.h"
@@ -214,6 +216,7 @@ txn_note_claim(QueueShared *qs, bool popped, int64 receipt, int64 message_id)
 	claim->qs = qs;
 	claim->claim.queue_id = qs->id;
 	claim->claim.popped = popped;
+	claim->claim.disconnected = queue_release_on_disconnect && !popped;
 	claim->claim.receipt = receipt;
 	claim->claim.message_id = message_id;
 }
@@ -371,8 +374,11 @@ at_abort(void)
 			waiters_announce(gone[i].keys.place.qs, freed);
 	}
 	for (int i = 0; i < nclaims; i++)
+	{
+		claims[i].claim.disconnected &= proc_exit_inprogress;
 		if (!shmem_push_aborted(&claims[i].claim) && claims[i].claim.popped)
 			waiters_announce(claims[i].qs, 1);
+	}
 	if (nclaims > 0)
 		shmem_wake_worker_before(0);
 }
@@ -399,7 +405,7 @@ announce_changes(void)
 			pg_atomic_write_u32(&qs->reap, 1);
 			/* max_in_flight may be new: nobody counted before */
 			pg_atomic_write_u32(&qs->counted, 0);
-			waiters_wake(qs, PG_INT32_MAX);
+			waiters_wake_all(qs);
 		}
 	}
 	if (nchanges > 0)

@@ -32,11 +32,16 @@ my_waiter(void)
 	return &queue_shmem->waiters[compat_my_proc_number()];
 }
 
-/*
- * Enters the list for up to QUEUE_MAX_WAIT_QUEUES queues.
- */
-void
-waiters_join(QueueShared **queues, int nqueues, bool choosy)
+/* How many wait for the queue, as senders or as consumers */
+static pg_atomic_uint32 *
+waiter_count(QueueShared *qs, bool sender)
+{
+	return sender ? &qs->senders : &qs->waiters;
+}
+
+/* Enters the list */
+static void
+join(QueueShared **queues, int nqueues, bool sender, bool choosy)
 {
 	WaiterShared *me = my_waiter();
 
@@ -44,6 +49,7 @@ waiters_join(QueueShared **queues, int nqueues, bool choosy)
 	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
 	memcpy(me->queue, queues, nqueues * sizeof(queues[0]));
 	me->nqueues = nqueues;
+	me->sender = sender;
 	me->woken = false;
 	me->choosy = choosy;
 	me->ticket = queue_shmem->next_ticket++;
@@ -52,7 +58,7 @@ waiters_join(QueueShared **queues, int nqueues, bool choosy)
 	me->since = GetCurrentTimestamp();
 	for (int i = 0; i < nqueues; i++)
 	{
-		pg_atomic_fetch_add_u32(&queues[i]->waiters, 1);
+		pg_atomic_fetch_add_u32(waiter_count(queues[i], sender), 1);
 		if (choosy)
 			pg_atomic_fetch_add_u32(&queues[i]->choosy, 1);
 	}
@@ -60,11 +66,34 @@ waiters_join(QueueShared **queues, int nqueues, bool choosy)
 	LWLockRelease(queue_shmem->waiters_lock);
 }
 
+/*
+ * Enters the list for up to QUEUE_MAX_WAIT_QUEUES queues.
+ */
+void
+waiters_join(QueueShared **queues, int nqueues, bool choosy)
+{
+	join(queues, nqueues, false, choosy);
+}
+
+/*
+ * The same for a session that waits for room in a queue.
+ */
+void
+waiters_join_sender(QueueShared *qs)
+{
+	join(&qs, 1, true, false);
+}
+
 /* Does the waiter wait for this queue and was not woken yet?  Lock held. */
 static bool
-is_candidate(WaiterShared *waiter, QueueShared *qs)
+is_candidate(WaiterShared *waiter, QueueShared *qs, bool sender)
 {
-	if (waiter->woken)
+	int			active = (int) pg_atomic_read_u32(&qs->active_pid);
+
+	if (waiter->woken || waiter->sender != sender)
+		return false;
+	/* nobody else would get anything */
+	if (active != 0 && !sender && waiter->pid != active)
 		return false;
 	for (int i = 0; i < waiter->nqueues; i++)
 		if (waiter->queue[i] == qs)
@@ -80,7 +109,8 @@ wake_choosy(QueueShared *qs)
 	{
 		WaiterShared *waiter = &queue_shmem->waiters[i];
 
-		if (waiter->nqueues > 0 && waiter->choosy && is_candidate(waiter, qs))
+		if (waiter->nqueues > 0 && waiter->choosy &&
+			is_candidate(waiter, qs, false))
 		{
 			waiter->woken = true;
 			SetLatch(waiter->latch);
@@ -88,9 +118,12 @@ wake_choosy(QueueShared *qs)
 	}
 }
 
-/* Wakes the other waiter of the queue that waits longest.  Lock held. */
+/*
+ * Wakes the waiter of the queue that waits longest and is not choosy, of those
+ * that came after a ticket.  Lock held.
+ */
 static bool
-wake_one(QueueShared *qs)
+wake_one(QueueShared *qs, bool sender, uint64 after)
 {
 	WaiterShared *first = NULL;
 
@@ -99,7 +132,7 @@ wake_one(QueueShared *qs)
 		WaiterShared *waiter = &queue_shmem->waiters[i];
 
 		if (waiter->nqueues > 0 && !waiter->choosy &&
-			is_candidate(waiter, qs) &&
+			waiter->ticket > after && is_candidate(waiter, qs, sender) &&
 			(first == NULL || waiter->ticket < first->ticket))
 			first = waiter;
 	}
@@ -122,7 +155,7 @@ waiters_wake(QueueShared *qs, int64 n)
 	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(&qs->choosy) > 0)
 		wake_choosy(qs);
-	while (n-- > 0 && wake_one(qs))
+	while (n-- > 0 && wake_one(qs, false, 0))
 		;
 	LWLockRelease(queue_shmem->waiters_lock);
 }
@@ -138,6 +171,54 @@ waiters_announce(QueueShared *qs, int64 n)
 	if (queue_notify_interval >= 0 &&
 		pg_atomic_exchange_u32(&qs->notify, 1) == 0)
 		shmem_wake_worker_before(0);
+}
+
+/*
+ * There is more room in the queue: wakes the sender that waits longest.  If
+ * that leaves room, he wakes the next.
+ */
+void
+waiters_wake_sender(QueueShared *qs)
+{
+	if (pg_atomic_read_u32(&qs->senders) == 0)
+		return;
+	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	wake_one(qs, true, 0);
+	LWLockRelease(queue_shmem->waiters_lock);
+}
+
+/*
+ * This session, a sender, needs more room than there is: wakes the sender that
+ * came after it, who may need less.
+ */
+void
+waiters_wake_next_sender(QueueShared *qs)
+{
+	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	wake_one(qs, true, my_waiter()->ticket);
+	LWLockRelease(queue_shmem->waiters_lock);
+}
+
+/*
+ * The queue's definition changed: wakes all who wait for it.
+ */
+void
+waiters_wake_all(QueueShared *qs)
+{
+	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < queue_shmem->max_waiters; i++)
+	{
+		WaiterShared *waiter = &queue_shmem->waiters[i];
+
+		for (int j = 0; j < waiter->nqueues; j++)
+		{
+			if (waiter->queue[j] != qs)
+				continue;
+			waiter->woken = true;
+			SetLatch(waiter->latch);
+		}
+	}
+	LWLockRelease(queue_shmem->waiters_lock);
 }
 
 /*
@@ -170,11 +251,11 @@ waiters_leave(bool pass_on)
 	me->woken = true;			/* no candidate */
 	for (int i = 0; i < me->nqueues; i++)
 	{
-		pg_atomic_fetch_sub_u32(&me->queue[i]->waiters, 1);
+		pg_atomic_fetch_sub_u32(waiter_count(me->queue[i], me->sender), 1);
 		if (me->choosy)
 			pg_atomic_fetch_sub_u32(&me->queue[i]->choosy, 1);
 		if (pass_on)
-			wake_one(me->queue[i]);
+			wake_one(me->queue[i], me->sender, 0);
 	}
 	me->nqueues = 0;
 	joined = false;

@@ -9,6 +9,10 @@
 
 extern void waiters_join(QueueShared **queues, int nqueues, bool choosy);
 extern void waiters_leave(bool pass_on);
+extern void waiters_join_sender(QueueShared *qs);
+extern void waiters_wake_sender(QueueShared *qs);
+extern void waiters_wake_next_sender(QueueShared *qs);
+extern void waiters_wake_all(QueueShared *qs);
 extern void waiters_rearm(void);
 extern void waiters_wake(QueueShared *qs, int64 n);
 extern void waiters_announce(QueueShared *qs, int64 n);

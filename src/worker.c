@@ -300,6 +300,15 @@ look_at_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 			claim_kill(head, death);
 			dead++;
 		}
+		else if (message_is_orphan(head, queue_shmem->started_at))
+		{
+			/* as if its time were over: that counts as a failure */
+			if (!write.begun)
+				page_write_begin(&write, rel, buffer);
+			head = page_write_head(&write, look.offset);
+			head->visible_at = Min(head->visible_at, now);
+			head->holder = 0;
+		}
 		look_count(&look, head, tup.t_len, now);
 	}
 	if (write.begun)

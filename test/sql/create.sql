@@ -93,11 +93,6 @@ SELECT error_of($$SELECT queue.create('b', retention_bytes => 0)$$);
 
 -- What this version cannot do is refused, not ignored.
 SELECT error_of($$SELECT queue.create('b', 'stream')$$);
-SELECT error_of($$SELECT queue.create('b', max_messages => 1)$$);
-SELECT error_of($$SELECT queue.create('b', max_bytes => 1)$$);
-SELECT error_of($$SELECT queue.create('b', overflow => 'block')$$);
-SELECT error_of($$SELECT queue.create('b', overflow => 'drop_oldest')$$);
-SELECT error_of($$SELECT queue.create('b', single_active => true)$$);
 SELECT error_of($$SELECT queue.create('b', fair => true)$$);
 SELECT error_of($$SELECT queue.create('b', partitions => 2)$$);
 SELECT error_of($$SELECT queue.create('b', retention => '1 day')$$);

@@ -1,0 +1,67 @@
+/*
+ * limits.h
+ *	  How much is in a queue that has max_messages or max_bytes.
+ */
+#ifndef QUEUE_LIMITS_H
+#define QUEUE_LIMITS_H
+
+#include "access/htup.h"
+#include "storage/bufpage.h"
+
+#include "catalog.h"
+
+/* Room in a queue: for messages, and for the bytes of these */
+typedef struct Room
+{
+	int64		messages;
+	int64		bytes;
+} Room;
+
+extern void limits_init(void);
+
+extern bool limits_fits(Queue *q, const Room *need);
+extern bool limits_reserve(Queue *q, const Room *need, Room *missing);
+extern void limits_dropped(Queue *q, const Room *room);
+extern bool limits_wait(Queue *q, const Room *need);
+extern Room limits_own(Queue *q);
+
+extern void limits_prepare(void);
+extern void limits_removed(Queue *q, Page page, const OffsetNumber *offsets,
+						   int n);
+extern void limits_moved_in(Queue *q, HeapTuple *tuples, int n, bool within);
+
+extern bool limits_check(Queue *q);
+
+/*
+ * Makes room for limits_note_removed(), where memory can be had.
+ */
+static inline void
+limits_prepare_removed(Queue *q)
+{
+	if (q->limited)
+		limits_prepare();
+}
+
+/*
+ * The current transaction has deleted the messages at these offsets of the
+ * page, which is still locked.
+ */
+static inline void
+limits_note_removed(Queue *q, Page page, const OffsetNumber *offsets, int n)
+{
+	if (q->limited)
+		limits_removed(q, page, offsets, n);
+}
+
+/*
+ * The current transaction appends messages that nobody asked room for: from
+ * another queue, or from elsewhere in the same one (within).
+ */
+static inline void
+limits_note_moved_in(Queue *q, HeapTuple *tuples, int n, bool within)
+{
+	if (q->limited)
+		limits_moved_in(q, tuples, n, within);
+}
+
+#endif							/* QUEUE_LIMITS_H */

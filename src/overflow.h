@@ -1,0 +1,12 @@
+/*
+ * overflow.h
+ *	  What a send does when its queue is full.
+ */
+#ifndef QUEUE_OVERFLOW_H
+#define QUEUE_OVERFLOW_H
+
+#include "limits.h"
+
+extern void overflow_reserve(Queue *q, int64 messages, int64 bytes);
+
+#endif							/* QUEUE_OVERFLOW_H */
