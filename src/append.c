@@ -444,7 +444,7 @@ note_page(AppendTarget *target, TxnPageKind kind, BlockNumber block,
 
 		least = Min(least, head->id);
 		greatest = Max(greatest, head->id);
-		lane = Max(lane, map_lane(head->priority));
+		lane = Max(lane, queue_lane(target->q, head));
 	}
 	if (target->slot == NULL)
 		target->slot = map_slot_find(compat_rel_number(target->rel));

@@ -130,6 +130,20 @@ typedef struct Queue
 	MemoryContext context;		/* of segments */
 } Queue;
 
+/* Are tenants with few messages in flight served first? */
+static inline bool
+queue_is_fair(Queue *q)
+{
+	return q->fair && q->kind == 'w';
+}
+
+/* The lane of a message that became ready, whoever its tenant is */
+static inline int
+queue_lane(Queue *q, const MessageHead *head)
+{
+	return map_lane(head->priority) + queue_is_fair(q);
+}
+
 /* What the registry of keys calls a page of a segment */
 static inline KeyPlace
 queue_place(Queue *q, QueueSegment *seg, BlockNumber block)

@@ -15,6 +15,11 @@
  * never returns fewer than it was asked for while more can be claimed, nor
  * anything of a lower lane.
  *
+ * Of a fair queue, the upper lane of each priority is walked over for quiet
+ * tenants only.  What noisy ones have there goes to the lower lane, a bounded
+ * number of pages a call, and every tenth call takes what is oldest, so that
+ * nobody starves.
+ *
  * With a filter a page is locked twice, since headers are not examined under
  * a lock; see filter.c.
  *
@@ -67,6 +72,8 @@ typedef struct ClaimRun
 	TimestampTz now;
 	TimestampTz visible_at;		/* of the leases taken */
 	int			lane;			/* nothing below is taken in this walk */
+	bool		quiet;			/* ... nor anything of noisy tenants */
+	int			quiet_budget;	/* pages to look at for that */
 	int64		taken;
 	int			busy;			/* pages passed over since they were locked */
 	XLogRecPtr	lsn;			/* of the last write */
@@ -95,6 +102,12 @@ typedef struct ClaimRun
  * that looks at their pages at the same time hides them.
  */
 #define OWN_PASSES 4
+
+/* Of a fair queue: so many pages are looked at for quiet tenants by a call */
+#define QUIET_PAGES 256
+
+/* ... and every so many-th call takes what is oldest */
+#define OLDEST_TURN 10
 
 /* What is taken from one page */
 typedef struct PageTake
@@ -191,7 +204,9 @@ wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
 {
 	if (head->visible_at > run->now)
 		return false;
-	if (map_lane(head->priority) < run->lane)
+	if ((map_lane(head->priority) | 1) < run->lane)
+		return false;
+	if (run->quiet && look_is_noisy(look))
 		return false;
 	if (run->taken + ntaken >= run->claim->max)
 		return false;
@@ -250,7 +265,7 @@ take_message(ClaimRun *run, PageLook *look, HeapTuple tup, PageTake *take)
 		copy->holder = queue_release_on_disconnect ? -MyProcPid : MyProcPid;
 		look_count(look, copy, tup->t_len, run->now);
 	}
-	take->lane = Max(take->lane, map_lane(head->priority));
+	take->lane = Max(take->lane, queue_lane(run->claim->q, head));
 	take->offset[take->n] = ItemPointerGetOffsetNumber(&tup->t_self);
 	take->expired[take->n] = expired;
 	take->tuple[take->n++] = tuple;
@@ -310,6 +325,7 @@ pick_tracked(ClaimRun *run, PageLook *look, PageTake *take)
 			item->wanted = wanted(run, look, &tup, head, 0);
 	}
 	keys_look(keys, &run->keys, run->claim->max - run->taken);
+	look->noisy_known = false;
 	run->stop |= keys->limited;
 	run->freed += keys->freed;
 
@@ -321,6 +337,7 @@ pick_tracked(ClaimRun *run, PageLook *look, PageTake *take)
 		if (item->state == KEY_UNDECIDED || item->counted)
 			continue;
 		look_tuple(look, item->offset, &tup);
+		look->hash = item->hash;
 		if (item->taken)
 			take_message(run, look, &tup, take);
 		else
@@ -621,6 +638,8 @@ claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 	{
 		CHECK_FOR_INTERRUPTS();
 		QUEUE_DEBUG_POINT("claim_page");
+		if (run->quiet && run->quiet_budget-- <= 0)
+			break;
 		if (map_page_is_cold(seg->slot, block) && run->cold_budget-- <= 0)
 		{
 			run->cold_left = true;
@@ -683,12 +702,19 @@ walk_segments(ClaimRun *run, bool wait)
 static void
 walk_lanes(ClaimRun *run)
 {
+	QueueShared *qs = run->claim->q->shared;
+	bool		fair = queue_is_fair(run->claim->q) &&
+		pg_atomic_fetch_add_u32(&qs->turns, 1) % OLDEST_TURN !=
+		OLDEST_TURN - 1;
 	/* order goes before priority */
 	int			lane = run->claim->q->kind == 'f' ? 1 : MAP_LANES;
 
 	while (run->taken < run->claim->max && lane > 0 && !run->cold_left &&
 		   !run->stop && (lane = next_lane(run->claim->q, lane)) >= 0)
 	{
+		run->quiet = fair && (lane & 1) != 0;
+		if (queue_is_fair(run->claim->q) && !fair)
+			lane &= ~1;
 		run->lane = lane;
 		run->busy = 0;
 		walk_segments(run, false);
@@ -747,6 +773,7 @@ claim_messages(Claim *claim)
 	run.visible_at = timestamp_plus(run.now, claim->visibility);
 	run.vmbuffer = InvalidBuffer;
 	run.cold_budget = COLD_PAGES;
+	run.quiet_budget = QUIET_PAGES;
 	run.which = MAP_WALK_READY;
 	run.context = AllocSetContextCreate(CurrentMemoryContext, "queue claim",
 										ALLOCSET_DEFAULT_SIZES);

@@ -47,6 +47,10 @@
 
 #include "keycells.h"
 
+/* A noisy tenant has so many leases, and more than a tenth of all */
+#define FAIR_LEAST		30
+#define FAIR_TENANTS	10
+
 /* What one look knows about a key */
 typedef struct KeyGroup
 {
@@ -758,4 +762,16 @@ keys_in_flight(QueueShared *qs, uint64 hash)
 		n = entry_at(entry)->nleased;
 	LWLockRelease(queue_shmem->keys_lock);
 	return n;
+}
+
+/*
+ * Has a tenant of a fair queue many messages leased, and more than its share?
+ */
+bool
+keys_is_noisy(QueueShared *qs, uint64 hash)
+{
+	uint32		n = keys_in_flight(qs, hash);
+
+	return n >= FAIR_LEAST &&
+		n * FAIR_TENANTS > pg_atomic_read_u32(&qs->in_flight);
 }

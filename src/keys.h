@@ -109,6 +109,7 @@ extern int	keys_gone(const KeyGone *gone);
 extern int	keys_back(const KeyGone *gone);
 
 extern int	keys_in_flight(QueueShared *qs, uint64 hash);
+extern bool keys_is_noisy(QueueShared *qs, uint64 hash);
 
 /*
  * The order of a page within its queue: parked ones first.

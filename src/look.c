@@ -30,6 +30,7 @@ look_begin(PageLook *look, Relation rel, MapSlot *slot, Buffer buffer)
 	look->clock = 0;
 	look->keys = NULL;
 	look->hash = 0;
+	look->fair = look->noisy_known = false;
 	look->max_offset = PageIsNew(look->page) ? InvalidOffsetNumber :
 		PageGetMaxOffsetNumber(look->page);
 	memset(&look->result, 0, sizeof(look->result));
@@ -47,6 +48,34 @@ look_track(PageLook *look, KeyPage *keys, const KeyPlace *place)
 {
 	keys_page_begin(keys, place);
 	look->keys = keys;
+	look->fair = place->by_key && !place->ordered;
+}
+
+/*
+ * Is the message that was returned last of a noisy tenant?  Of a fair queue.
+ */
+bool
+look_is_noisy(PageLook *look)
+{
+	if (!look->noisy_known || look->tenant != look->hash)
+	{
+		look->noisy = keys_is_noisy(look->keys->place.qs, look->hash);
+		look->noisy_known = true;
+		look->tenant = look->hash;
+	}
+	return look->noisy;
+}
+
+/*
+ * The lane of a message that is ready: of two for its priority, the lower one
+ * is for noisy tenants, and for all where there are none.
+ */
+static int
+ready_lane(PageLook *look, const MessageHead *head)
+{
+	int			lane = map_lane(head->priority);
+
+	return look->fair && !look_is_noisy(look) ? lane + 1 : lane;
 }
 
 /* Adds who decides about an undecided message, once */
@@ -104,7 +133,8 @@ look_next(PageLook *look, HeapTuple tup)
 				add_decider(&look->result, &decider);
 				look->result.undecided_lane =
 					Max(look->result.undecided_lane,
-						map_lane(message_head(tup->t_data)->priority));
+						map_lane(message_head(tup->t_data)->priority) +
+						look->fair);
 				if (look->keys != NULL)
 					(void) keys_add(look->keys, look->offset,
 									keys_hash(tup->t_data, tup->t_len),
@@ -201,7 +231,7 @@ look_count(PageLook *look, const MessageHead *head, Size length,
 		case KEY_READY:
 			result->facts.ready++;
 			result->keep_ready = true;
-			result->lane = Max(result->lane, map_lane(head->priority));
+			result->lane = Max(result->lane, ready_lane(look, head));
 			result->due = Min(result->due, look->expires_at);
 			break;
 		default:

@@ -22,6 +22,10 @@ typedef struct PageLook
 	TimestampTz clock;			/* read under the lock, 0 = not yet */
 	KeyPage    *keys;			/* of a tracked queue; NULL = no matter */
 	uint64		hash;			/* of the key of the message just returned */
+	bool		fair;			/* the key is a tenant of a fair queue */
+	bool		noisy_known;	/* noisy is about the tenant with this hash: */
+	bool		noisy;
+	uint64		tenant;
 } PageLook;
 
 extern void look_begin(PageLook *look, Relation rel, MapSlot *slot,
@@ -30,6 +34,7 @@ extern void look_track(PageLook *look, KeyPage *keys, const KeyPlace *place);
 extern KeyState look_state(PageLook *look, const MessageHead *head,
 						   TimestampTz now);
 extern void look_tuple(PageLook *look, OffsetNumber offset, HeapTuple tup);
+extern bool look_is_noisy(PageLook *look);
 extern bool look_next(PageLook *look, HeapTuple tup);
 extern void look_count(PageLook *look, const MessageHead *head, Size length,
 					   TimestampTz now);

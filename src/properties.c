@@ -94,7 +94,7 @@ static const Property properties[QUEUE_PROPERTIES] = {
 	0, 0, 0, persistence_words},
 	[PROP_SINGLE_ACTIVE] = {"single_active", BOOLOID, false, SUPPORT_ALL,
 	0, 1, 0, NULL},
-	[PROP_FAIR] = {"fair", BOOLOID, false, SUPPORT_DEFAULT,
+	[PROP_FAIR] = {"fair", BOOLOID, false, SUPPORT_ALL,
 	0, 1, 0, NULL},
 	[PROP_ARCHIVE] = {"archive", INTERVALOID, true, SUPPORT_ALL,
 	1, MAX_US, 0, NULL},

@@ -465,6 +465,9 @@ map_use_lane(MapSlot *slot, int lane)
 
 	if (slot == NULL || (pg_atomic_read_u32(&slot->lanes) >> lane & 1) != 0)
 		return;
+	/* what fairness puts off is walked over by itself */
+	if ((lane & 1) != 0)
+		map_use_lane(slot, lane - 1);
 	nchunks = slot->nchunks;
 	for (int c = 0; c < nchunks; c++)
 		pg_atomic_fetch_add_u64(&queue_shmem->chunks[slot->chunk[c]].

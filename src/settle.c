@@ -113,7 +113,7 @@ match_page(Settle *s, Relation rel, Buffer buffer, const int64 *receipts,
 			MessageHead *head = message_head(tup.t_data);
 
 			ps->leased_at[ps->nmatches] = message_leased_at(head);
-			ps->lane = Max(ps->lane, map_lane(head->priority));
+			ps->lane = Max(ps->lane, queue_lane(s->q, head));
 			ps->offset[ps->nmatches++] = r.offset;
 			if (s->archive != NULL)
 				archive_copy(s->archive, &tup);
@@ -623,7 +623,7 @@ settle_aborted(Queue *q, const AbortedClaim *claim)
 		count_failure(rel, buffer, r.offset);
 	else
 	{
-		ps.lane = map_lane(message_head(tup.t_data)->priority);
+		ps.lane = queue_lane(q, message_head(tup.t_data));
 		write_page(&s, rel, seg, buffer, &ps);
 	}
 	ReleaseBuffer(buffer);

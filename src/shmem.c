@@ -122,6 +122,7 @@ init_queue(QueueShared *qs)
 	pg_atomic_init_u32(&qs->limit_suspect, 0);
 	pg_atomic_init_u32(&qs->waiters, 0);
 	pg_atomic_init_u32(&qs->choosy, 0);
+	pg_atomic_init_u32(&qs->turns, 0);
 	pg_atomic_init_u32(&qs->changes, 0);
 	pg_atomic_init_u32(&qs->notify, 0);
 	pg_atomic_init_u32(&qs->reap, 0);

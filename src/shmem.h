@@ -81,6 +81,7 @@ typedef struct QueueShared
 	uint32		serial;			/* of the assignment; 0 = private */
 	int			max_in_flight;	/* as last read from the catalog */
 	pg_atomic_uint32 in_flight; /* leases registered */
+	pg_atomic_uint32 turns;		/* claims of a fair queue */
 	pg_atomic_uint32 counted;	/* KEYS_COUNTED: in_flight is exact */
 
 	slock_t		id_mutex;		/* protects the two below */

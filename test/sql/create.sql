@@ -93,7 +93,6 @@ SELECT error_of($$SELECT queue.create('b', retention_bytes => 0)$$);
 
 -- What this version cannot do is refused, not ignored.
 SELECT error_of($$SELECT queue.create('b', 'stream')$$);
-SELECT error_of($$SELECT queue.create('b', fair => true)$$);
 SELECT error_of($$SELECT queue.create('b', partitions => 2)$$);
 SELECT error_of($$SELECT queue.create('b', retention => '1 day')$$);
 SELECT error_of($$SELECT queue.create('b', retention_bytes => 1)$$);
