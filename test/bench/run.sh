@@ -257,6 +257,8 @@ prepare() {
 leave() {
 	local status=$?
 
+	# ending takes a while: a second signal must not cut it short
+	trap '' INT TERM HUP
 	stop_background
 	brokers_end
 	(exit "$status") || true
