@@ -120,10 +120,10 @@ wake_choosy(QueueShared *qs)
 
 /*
  * Wakes the waiter of the queue that waits longest and is not choosy, of those
- * that came after a ticket.  Lock held.
+ * that came with this ticket or later.  Lock held.
  */
 static bool
-wake_one(QueueShared *qs, bool sender, uint64 after)
+wake_one(QueueShared *qs, bool sender, uint64 from)
 {
 	WaiterShared *first = NULL;
 
@@ -132,7 +132,7 @@ wake_one(QueueShared *qs, bool sender, uint64 after)
 		WaiterShared *waiter = &queue_shmem->waiters[i];
 
 		if (waiter->nqueues > 0 && !waiter->choosy &&
-			waiter->ticket > after && is_candidate(waiter, qs, sender) &&
+			waiter->ticket >= from && is_candidate(waiter, qs, sender) &&
 			(first == NULL || waiter->ticket < first->ticket))
 			first = waiter;
 	}
@@ -195,7 +195,7 @@ void
 waiters_wake_next_sender(QueueShared *qs)
 {
 	LWLockAcquire(queue_shmem->waiters_lock, LW_EXCLUSIVE);
-	wake_one(qs, true, my_waiter()->ticket);
+	wake_one(qs, true, my_waiter()->ticket + 1);
 	LWLockRelease(queue_shmem->waiters_lock);
 }
 

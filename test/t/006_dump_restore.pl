@@ -58,7 +58,8 @@ my $long = value($db, "SELECT to_jsonb(string_agg(md5(i::text), ''))
 enqueue($long);
 $db->do("SELECT queue.enqueue('q', to_jsonb(i), headers => '{\"h\": 1}',
 	key => 'k') FROM generate_series(1, 5000) i");
-$db->do('SELECT queue.enqueue(?, ?)', undef, $odd, '7');
+$db->do("SELECT queue.alter(?, dedup_window => '1 h')", undef, $odd);
+my $sent = value($db, "SELECT queue.enqueue(?, '7', dedup_id => 'x')", $odd);
 # Some that are gone.
 my @gone = column($db, "SELECT id FROM queue.pop('q', 1)");
 delete $id{$long} if $gone[0] == $id{$long};
@@ -73,6 +74,8 @@ sub check
 	my $new = connect_db($node, dbname => $dbname, must => 1);
 	my $enqueued = value($new, "SELECT queue.enqueue('q', '\"new\"')");
 	cmp_ok($enqueued, '>', $top, "$what: enqueue works, ids go on");
+	is(value($new, "SELECT queue.enqueue(?, '8', dedup_id => 'x')", $odd),
+		$sent, "$what: dedup_ids count");
 	is(value($new, "SELECT body FROM queue.dequeue(?, wait => '20 s')", $odd),
 		7, "$what: the queue with the odd name as well");
 	is(value($new, "SELECT queue.create('empty'), queue.enqueue('empty', '1')"),
