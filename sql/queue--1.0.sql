@@ -591,7 +591,7 @@ COMMENT ON FUNCTION queue.pop IS
 -- step_down: in a queue with single_active, lets another session become the
 -- active one without ending this one: the one that waits longest, else the
 -- next that asks.  This session may become it again.  Leases stay.
--- Returns whether this session was the active one.  Needs no privilege.
+-- Returns whether this session was the active one.  Needs UPDATE (receive).
 -- At once, not undone by a rollback.
 CREATE FUNCTION queue.step_down(queue text)
 RETURNS boolean

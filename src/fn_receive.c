@@ -192,9 +192,12 @@ queue_pop(PG_FUNCTION_ARGS)
 Datum
 queue_step_down(PG_FUNCTION_ARGS)
 {
-	queue_prevent_readonly("queue.step_down()");
-	PG_RETURN_BOOL(active_step_down(catalog_queue(queue_argument(fcinfo),
-												  "queue")->shared));
+	const char *what = "queue.step_down()";
+	Queue	   *q;
+
+	queue_prevent_readonly(what);
+	q = open_queue(queue_argument(fcinfo), "queue", ACL_UPDATE, what);
+	PG_RETURN_BOOL(active_step_down(q->shared));
 }
 
 /* Opens the queues of dequeue_any() */

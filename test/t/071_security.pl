@@ -14,7 +14,7 @@ my %needs = (
 	(map { $_ => 'send' } qw(enqueue enqueue_batch)),
 	(map { $_ => 'receive' } qw(dequeue dequeue_any pop receive ack ack_batch
 		nack nack_batch release release_batch reject reject_batch extend
-		extend_batch cancel)),
+		extend_batch cancel step_down)),
 	(map { $_ => 'browse' } qw(peek get archived)),
 	(map { $_ => 'manage' } qw(alter purge pause resume)),
 	(map { $_ => 'owner' } qw(drop grant_access revoke_access)),
