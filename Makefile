@@ -45,11 +45,17 @@ endif
 ifdef DEBUG
 PG_CFLAGS += -DQUEUE_DEBUG
 endif
+ifdef COVERAGE
+PG_CFLAGS += --coverage
+endif
 
 # Before 16 the libraries of a server share one name space: export only what
 # the server looks up by name.
 version_script = -Wl,--version-script=queue.exports
 SHLIB_LINK += $(if $(filter linux,$(PORTNAME)),$(version_script))
+ifdef COVERAGE
+SHLIB_LINK += --coverage
+endif
 
 # Bitcode would let JIT inline our functions, which gains nothing here, and
 # ties the build to the clang that the server was built with.
@@ -72,6 +78,23 @@ include $(PGXS)
 # Few enough files that any header rebuilds all.
 $(OBJS): $(wildcard src/*.h)
 $(shlib): queue.exports
+endif
+
+# lint's slow sisters: static analysis, and lines that no test reaches.
+ifneq ($(wildcard test/tools),)
+.PHONY: analyze coverage
+analyze:
+	@test/tools/analyze.sh
+
+coverage:
+	@test/tools/coverage.sh
+endif
+
+ifneq ($(wildcard test/torture/soak.sh),)
+.PHONY: soak
+# SECONDS=3600
+soak:
+	@SECONDS_TO_RUN=$(or $(SECONDS),3600) test/torture/soak.sh
 endif
 
 .PHONY: demo test lint checkver

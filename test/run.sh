@@ -6,6 +6,7 @@
 #   TESTS="ack nack"     these tests of the chosen stages only
 #   UPDATE=1             copy the results of regress and isolation to expected/
 #   KEEP=1               keep the temporary directory
+#   COVERAGE=DIRECTORY   what gcov says goes there; see test/tools/coverage.sh
 #
 # For test/tools: COPT="..." goes to the compiler; SERVER_CONF="a = b" to the
 # servers of regress and isolation; RECOVER=1 crashes and starts them again when
@@ -332,4 +333,5 @@ if stage build; then
 		! chosen "$name" || stage "$name"
 	done
 fi
+[ -z "${COVERAGE-}" ] || "$here/tools/coverage.sh" "$work/src" "$COVERAGE"
 finished=yes
