@@ -11,7 +11,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 if [ $# = 0 ]; then
 	cd "$top"
-	export COVERAGE="$top/coverage" ONLY=${ONLY:-regress isolation tap}
+	export CCACHE_DISABLE=1 COVERAGE="$top/coverage" ONLY=${ONLY:-regress isolation tap}
 	mkdir -p "$COVERAGE"
 	TIME_LIMIT=${TIME_LIMIT:-3600} test/run.sh || true
 	cat "$COVERAGE/summary"
