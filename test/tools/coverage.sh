@@ -20,13 +20,8 @@ fi
 
 build=$1
 to=$2
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-cd "$scratch"
-for unit in "$build"/src/*.c; do
-	[ -e "${unit%.c}.gcda" ] || { echo "no counts for $unit" >&2; continue; }
-	gcov -o "$build/src" "$unit" >/dev/null 2>&1
-done
+cd "$build"
+gcov -o src src/*.c >/dev/null
 # "        -:" no code, "    #####:" never run, else a count
 awk -F: '
 	FNR == 1 { file = FILENAME; sub(/\.gcov$/, "", file) }
@@ -37,13 +32,14 @@ awk -F: '
 		for (file in lines) {
 			printf "%6.1f %%  %4d of %4d  %s\n",
 				100 * (1 - missed[file] / lines[file]),
-				lines[file] - missed[file], lines[file], file
+				lines[file] - missed[file], lines[file], file | "sort -n"
 			all += lines[file]
 			not += missed[file]
 		}
+		close("sort -n")
 		printf "%6.1f %%  %4d of %4d  total\n",
 			100 * (1 - not / all), all - not, all
-	}' ./*.c.gcov | sort -n >"$to/summary"
+	}' *.c.gcov >"$to/summary"
 grep -HE '^ *(#####|=====)' ./*.c.gcov |
 	sed -E 's/^\.\/([^:]*)\.gcov: *[#=]+: *([0-9]+):(.*)/\1:\2:\3/' \
 	>"$to/uncovered"
