@@ -216,44 +216,16 @@ class History:
     # -- a queue ------------------------------------------------------------
 
     def check_order(self, stories):
-        """No delivery of a key's message while an earlier one is there."""
+        """No delivery of a key's message while an earlier one is there.
+
+        One call may take several of a key, which then are its own affair.
+        """
         keys = collections.defaultdict(list)
         for story in stories:
             if story.send and story.send.get("key") is not None:
                 keys[story.send["key"]].append(story)
         for key, line in keys.items():
-            line.sort(key=lambda s: (s.send["t0"], s.send.get("i", 0)))
-            yield from self.check_key(key, line)
-
-    def check_key(self, key, line):
-        # messages before, with the last moment at which they surely were
-        # there; those of the same transaction come in order as well
-        waiting = []
-        last = float("-inf")
-        before = None
-        for story in line:
-            send = story.send
-            rest = []
-            for entry in waiting:
-                if entry[0] < send["t0"]:
-                    if entry[1] > last:
-                        last, before = entry[1], entry[2]
-                else:
-                    rest.append(entry)
-            waiting = rest
-            bound, culprit = last, before
-            for _, there, other in waiting:
-                if (other.send.get("tx") is not None
-                        and other.send["tx"] == send.get("tx")
-                        and there > bound):
-                    bound, culprit = there, other
-            first = next((e for e in story.history
-                          if e["op"] in ("claim", "pop")), None)
-            if first is not None and first["t"] < bound:
-                yield "order", story.u, (
-                    f"key {key}: delivered while {culprit.u} was there")
-            if send["result"] == "ok":
-                waiting.append((send["t"], story.surely_there(), story))
+            yield from check_key(key, line)
 
     def check_leased(self, stories, properties):
         """max_in_flight and single_active, by what was surely leased."""
@@ -381,6 +353,18 @@ class Story:
             return self.drained[0]["t0"]
         return float("-inf")
 
+    def calls(self):
+        """(t0, t) of the calls that delivered it."""
+        return {(e["t0"], e["t"]) for e in self.history
+                if e["op"] in ("claim", "pop")}
+
+    def precedes(self, other):
+        """Was it surely sent before the other one?"""
+        if self.send.get("tx") is not None \
+                and self.send["tx"] == other.send.get("tx"):
+            return self.send["i"] < other.send["i"]
+        return self.send["t"] < other.send["t0"]
+
     def surely_ready(self):
         """From when until when it can surely be claimed, or None."""
         if not self.send or self.send["result"] != "ok" \
@@ -403,6 +387,29 @@ class Story:
                                         "pop", "drain")])
             if end > e["t"]:
                 yield e["t"], end, e.get("by")
+
+
+def check_key(key, line):
+    """Deliveries in the order of time, beside what surely was there."""
+    edges = []
+    for story in line:
+        there = story.surely_there()
+        if story.send["result"] == "ok" and there > story.send["t"]:
+            edges += [(story.send["t"], 0, story), (there, 1, story)]
+        edges += [(t, 2, story, (t0, t)) for t0, t in story.calls()]
+    edges.sort(key=lambda edge: edge[:2])
+    present = {}
+    for _, what, story, *call in edges:
+        if what == 0:
+            present[story.u] = story
+        elif what == 1:
+            present.pop(story.u)
+        else:
+            for other in present.values():
+                if other.precedes(story) and call[0] not in other.calls():
+                    yield "order", story.u, (
+                        f"key {key}: delivered while {other.u} was there")
+                    break
 
 
 def check_dedup(stories, window):

@@ -153,6 +153,20 @@ class CheckerTest(unittest.TestCase):
             fifo, one, send(1.5, "b", key="k", t0=0.5),
             event("claim", 2, "b", until=9), *acks), [])
 
+    def test_order_of_a_run(self):
+        fifo = queue(fifo=True)
+        one, two = send(1, "a", key="k"), send(1.5, "b", key="k")
+        acks = [event("ack", 3, "a", result="ok"),
+                event("ack", 6, "b", result="ok")]
+        # both by one call, or the second by another, once more
+        claims = [event("claim", 2, "a", until=9),
+                  event("claim", 2, "b", until=9)]
+        self.assertEqual(self.kinds(fifo, one, two, *claims, *acks), [])
+        again = [event("settle", 2.1, "b"),
+                 event("claim", 2.5, "b", until=9)]
+        self.assertEqual(self.kinds(fifo, one, two, *claims, *again, *acks),
+                         ["order"])
+
     def test_order_in_a_batch(self):
         fifo = queue(fifo=True)
         one = send(1, "a", key="k", tx=1, i=0)
