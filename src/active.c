@@ -63,12 +63,6 @@ active_become(QueueShared *qs)
 
 	if (active_is_me(qs, MyProcPid))
 		return true;
-	if (shmem_queue_is_private(qs))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("queue with single_active has no place in shared "
-						"memory"),
-				 errhint("Increase queue.max_queues.")));
 	prepare();
 	if (!pg_atomic_compare_exchange_u32(&qs->active_pid, &nobody,
 										(uint32) MyProcPid))

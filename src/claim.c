@@ -757,6 +757,23 @@ make_durable(XLogRecPtr lsn)
 }
 
 /*
+ * Sessions agree on who is active, and on whose turn a key is, by what is in
+ * shared memory.  Raises 53400 when the queue has no place there.
+ */
+static void
+require_place(Queue *q)
+{
+	if ((q->single_active || q->kind == 'f') &&
+		shmem_queue_is_private(q->shared))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("queue \"%s\" has no place in shared memory", q->name),
+				 errdetail("A queue that is %s needs one.",
+						   q->kind == 'f' ? "of kind fifo" : "single_active"),
+				 errhint("Increase queue.max_queues.")));
+}
+
+/*
  * Takes up to claim->max messages and hands each to the sink, without waiting
  * for any.  Returns their number.
  */
@@ -765,6 +782,7 @@ claim_messages(Claim *claim)
 {
 	ClaimRun	run = {0};
 
+	require_place(claim->q);
 	if (claim->q->single_active && !active_become(claim->q->shared))
 		return 0;
 	run.claim = claim;

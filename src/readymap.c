@@ -503,13 +503,14 @@ map_looked(MapLook *look, const MapResult *result)
 	TimestampTz old_due;
 	bool		due_passed;
 	bool		undecided = result->ndeciders > 0 || result->more_deciders;
-	bool		keep_ready = result->keep_ready ||
-		(slot->ordered && !result->keys_known);
-	int			lane = keep_ready ? result->lane : result->undecided_lane;
+	bool		keep_ready;
+	int			lane;
 
 	QUEUE_DEBUG_POINT("looked");
 	if (!look->covered)
 		return;
+	keep_ready = result->keep_ready || (slot->ordered && !result->keys_known);
+	lane = keep_ready ? result->lane : result->undecided_lane;
 	map_use_lane(slot, lane);
 	chunk = map_chunk(slot, look->block);
 	put_facts(slot, &chunk->facts[i], &result->facts);

@@ -45,7 +45,10 @@ def connect(patience=60):
     deadline = time.monotonic() + patience
     while True:
         try:
-            connection = psycopg2.connect("dbname=postgres")
+            # not SET: DISCARD ALL would take it back, and a sender to a full
+            # queue may wait for ever
+            connection = psycopg2.connect(
+                "dbname=postgres", options="-c statement_timeout=5s")
             connection.autocommit = True
             return connection
         except psycopg2.Error:
@@ -81,7 +84,6 @@ class Session:
             while time.time() < self.stop_at:
                 if self.connection is None:
                     self.connection = connect()
-                    self.say("SET statement_timeout = '5 s'")
                 try:
                     self.turn()
                 except (psycopg2.OperationalError,

@@ -274,7 +274,7 @@ class Grammar:
             "backend_type IN ('client backend', 'queue worker') AND pid <> "
             "pg_backend_pid() ORDER BY random() LIMIT 1",
             "SET queue.durable_claims = on",
-            "RESET ALL; SET statement_timeout = '5 s'",
+            "RESET ALL",
             "SET search_path = pg_catalog, queue",
             "SET enable_material = off", "SET jit = off",
             "SET plan_cache_mode = force_generic_plan",

@@ -1,0 +1,77 @@
+# Queues that found no room in shared memory: slower, but nothing crashes, and
+# what cannot be kept is refused.  One queue takes all the room there is.
+use strict;
+use warnings;
+
+use QueueTest;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $node = new_server('no_room', conf => [ 'queue.max_queues = 1',
+	'queue.max_segments = 1', 'queue.map_memory = 64kB',
+	'queue.key_memory = 64kB', 'queue.segment_size = 1MB',
+	'queue.truncate_grace = 0' ]);
+my $db = connect_db($node, must => 1);
+my %queues = (
+	work => '',
+	fair => ', fair => true',
+	dead => ", dead_letter => 'first', max_attempts => 2",
+	once => ", dedup_window => '1 h'",
+	kept => ", archive => '1 h'",
+	full => ', max_messages => 1000',
+	held => ', max_in_flight => 5',
+	fast => ", persistence => 'unlogged'");
+
+$db->do("SELECT queue.create('first')");
+$db->do("SELECT queue.enqueue('first', '1')");
+is(value($db, "SELECT ready FROM queue.stats WHERE queue = 'first'"), 1,
+	'the first queue has room');
+
+# Sends 300 messages of five keys, gives one back, sees it again, settles all.
+sub use_queue
+{
+	my ($q) = @_;
+	value($db, "SELECT cardinality(queue.enqueue_batch('$q',
+		(SELECT array_agg(to_jsonb(i)) FROM generate_series(1, 300) i),
+		keys => (SELECT array_agg('k' || i % 5) FROM generate_series(1, 300) i)))");
+	value($db, "SELECT queue.enqueue('$q', '301', key => 'k1',
+		priority => 9, ttl => '1 h', dedup_id => 'd', headers => '{\"a\": 1}')");
+	value($db, "SELECT queue.enqueue('$q', '302', delay => '0.2 s')");
+	is(value($db, "SELECT bool_and(queue.nack('$q', receipt, '0'))
+		FROM queue.dequeue('$q')"), 1, "$q: nack");
+	my %seen;
+	my $end = time + 20;
+	while (keys %seen < 302 && time < $end)
+	{
+		my @rows = column($db, "SELECT body FROM queue.dequeue('$q', 20,
+			wait => '0.2 s') WHERE queue.ack('$q', receipt)");
+		$seen{$_}++ for @rows;
+		@rows = column($db, "SELECT body FROM queue.pop('$q', 7)");
+		$seen{$_}++ for @rows;
+	}
+	is(scalar keys %seen, 302, "$q: all came");
+	is(scalar(grep { $_ != 1 } values %seen), 0, "$q: once");
+	value($db, "SELECT queue.enqueue('$q', '1', headers => '{\"a\": 1}')");
+	is(value($db, "SELECT count(*) FROM queue.pop('$q', 5,
+		filter => '{\"a\": 1}')"), 1, "$q: filter");
+	return;
+}
+
+for my $q (sort keys %queues)
+{
+	$db->do("SELECT queue.create('$q'$queues{$q})");
+	use_queue($q);
+}
+
+# What several sessions must agree on is refused.
+for my $property ("kind => 'fifo'", 'single_active => true')
+{
+	$db->do("SELECT queue.create('strict', $property)");
+	$db->do("SELECT queue.enqueue('strict', '1')");
+	ok(!eval { $db->do("SELECT * FROM queue.dequeue('strict')") } &&
+		$db->state eq '53400', "$property says what it lacks");
+	$db->do("SELECT queue.drop('strict', true)");
+}
+
+ok(!crashed($node), 'no process crashed');
+done_testing();
