@@ -757,19 +757,22 @@ make_durable(XLogRecPtr lsn)
 }
 
 /*
- * Sessions agree on who is active, and on whose turn a key is, by what is in
- * shared memory.  Raises 53400 when the queue has no place there.
+ * Sessions agree on who is active, whose turn a key is, and how much may be in
+ * flight, by what is in shared memory.  Raises 53400 when the queue has no
+ * place there.
  */
 static void
 require_place(Queue *q)
 {
-	if ((q->single_active || q->kind == 'f') &&
+	if ((q->single_active || q->kind == 'f' || q->max_in_flight > 0) &&
 		shmem_queue_is_private(q->shared))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("queue \"%s\" has no place in shared memory", q->name),
-				 errdetail("A queue that is %s needs one.",
-						   q->kind == 'f' ? "of kind fifo" : "single_active"),
+				 errdetail("A queue %s needs one.",
+						   q->kind == 'f' ? "of kind fifo" :
+						   q->single_active ? "with single_active" :
+						   "with max_in_flight"),
 				 errhint("Increase queue.max_queues.")));
 }
 

@@ -34,7 +34,7 @@
 bool
 track_is_full(Queue *q)
 {
-	return q->max_in_flight > 0 && !shmem_queue_is_private(q->shared) &&
+	return q->max_in_flight > 0 &&
 		pg_atomic_read_u32(&q->shared->in_flight) >=
 		(uint32) q->max_in_flight;
 }
@@ -164,8 +164,7 @@ track_count(Queue **q)
 {
 	QueueShared *qs = (*q)->shared;
 
-	if (shmem_queue_is_private(qs) ||
-		pg_atomic_read_u32(&qs->counted) == KEYS_COUNTED)
+	if (pg_atomic_read_u32(&qs->counted) == KEYS_COUNTED)
 		return true;
 	/* the first time slots may have to be adopted */
 	for (int i = 0; i < COUNT_TRIES; i++)

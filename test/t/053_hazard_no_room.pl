@@ -19,7 +19,6 @@ my %queues = (
 	once => ", dedup_window => '1 h'",
 	kept => ", archive => '1 h'",
 	full => ', max_messages => 1000',
-	held => ', max_in_flight => 5',
 	fast => ", persistence => 'unlogged'");
 
 $db->do("SELECT queue.create('first')");
@@ -64,7 +63,8 @@ for my $q (sort keys %queues)
 }
 
 # What several sessions must agree on is refused.
-for my $property ("kind => 'fifo'", 'single_active => true')
+for my $property ("kind => 'fifo'", 'single_active => true',
+	'max_in_flight => 5')
 {
 	$db->do("SELECT queue.create('strict', $property)");
 	$db->do("SELECT queue.enqueue('strict', '1')");

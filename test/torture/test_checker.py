@@ -231,6 +231,8 @@ class CheckerTest(unittest.TestCase):
         self.assertEqual(self.kinds(queue(max_messages=2), *events),
                          ["over max_messages"])
         self.assertEqual(self.kinds(queue(max_messages=3), *events), [])
+        self.assertEqual(self.kinds(queue(max_messages=2, slack=1), *events),
+                         [])
 
     def test_in_flight(self):
         events = [SENT, send(1, "b"), CLAIM,
