@@ -268,7 +268,7 @@ stage_torture() {
 		return
 	fi
 	pass "$(sed -nE 's/^Ran ([0-9]+) tests.*/\1/p' "$log")"
-	if torture_run "${TORTURE_SECONDS:-90}" "$log" "${SEED-}" \
+	if torture_run "${TORTURE_SECONDS:-180}" "$log" "${SEED-}" \
 		--pause 1
 	then
 		pass
