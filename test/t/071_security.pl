@@ -165,6 +165,73 @@ for my $role (sort keys %may)
 	$session->disconnect;
 }
 
+# What takes from one queue and gives to another needs both rights; optional
+# arguments need none of their own, and give none.
+$db->do(q{
+	SELECT queue.create('out');
+	SELECT queue.grant_access('out', 'receiver', 'send');
+	SELECT queue.grant_access('out', 'browser', 'send');
+	SELECT queue.create('solo', single_active => true);
+	SELECT queue.grant_access('solo', 'receiver', 'receive');
+	SELECT queue.enqueue('acc', '"kept"', headers => '{"a": 1}');
+	SELECT queue.ack('acc', receipt) FROM queue.dequeue('acc');});
+
+# The roles of those five that get through with a statement, in order.
+sub who_can
+{
+	my ($sql) = @_;
+	my @who;
+	for my $role (qw(browser manager nobody_at_all receiver sender))
+	{
+		my $session = as_role($role);
+		$session->begin_work;
+		my $done = eval { $session->do($sql); 1 };
+		push @who, $role if $done;
+		push @who, "$role:" . $session->state
+		  if !$done && $session->state ne '42501';
+		$session->rollback;
+		$session->disconnect;
+	}
+	return "@who";
+}
+my @rights = (
+	[ "SELECT queue.move('acc', 'out')", 'receiver' ],
+	[ "SELECT queue.move('acc', 'out', 1, filter => '{}')", 'receiver' ],
+	[ "SELECT queue.move('out', 'acc')", '' ],
+	[ "SELECT queue.move('acc', 'private')", '' ],
+	[ "SELECT queue.move('private', 'out')", '' ],
+	[ "SELECT queue.redrive('acc', 'out')", 'receiver' ],
+	[ "SELECT queue.redrive('acc')", 'manager receiver' ],
+	[ "SELECT queue.redrive('private')", '' ],
+	[ "SELECT queue.replay('acc', '-infinity')", 'manager' ],
+	[ "SELECT queue.replay('acc', '-infinity', target => 'out')", 'browser' ],
+	[ "SELECT queue.replay('acc', '-infinity', target => 'private')", '' ],
+	[ "SELECT * FROM queue.archived('acc')", 'browser manager' ],
+	[ "SELECT queue.step_down('solo')", 'receiver' ],
+	[ "SELECT queue.step_down('acc')", 'manager receiver' ],
+	[ "SELECT * FROM queue.dequeue('acc', filter => '{}')",
+		'manager receiver' ],
+	[ "SELECT * FROM queue.pop('acc', filter => '{}')", 'manager receiver' ],
+	[ "SELECT * FROM queue.peek('acc', filter => '{}')", 'browser manager' ],
+	[ "SELECT * FROM queue.dequeue('private', filter => '{}')", '' ],
+	[ "SELECT queue.enqueue('acc', '1', dedup_id => 'x', priority => 3)",
+		'manager sender' ]);
+is(who_can($_->[0]), $_->[1], "$_->[0]: by whom") for @rights;
+
+# A header that names where to go is not believed further than the caller's
+# rights; those of the sender do not matter.
+my $sender = as_role('sender');
+$sender->do(q{SELECT queue.enqueue('acc', '"forged"', headers =>
+	'{"x-death": [{"queue": "private", "reason": "rejected", "count": 1}]}')});
+is(who_can("SELECT queue.redrive('acc')"), '',
+	'a forged x-death leads nobody to a queue that he may not send to');
+is(who_can("SELECT queue.redrive('acc', 'out')"), 'receiver',
+	'... and says nothing when there is a target');
+is(value($db, "SELECT count(*) FROM queue.private WHERE body = '\"forged\"'"),
+	0, '... nothing came there');
+$db->do("SELECT queue.purge('acc')");
+$sender->disconnect;
+
 # Mallory owns a queue, may make more, and sets traps: whatever runs it, a
 # trap writes down as whom.  A superuser is never to be caught.
 $db->do(q{
