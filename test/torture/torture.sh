@@ -21,7 +21,7 @@ torture_run() {
 	PGHOST=$work/main.sock
 	PGPORT=$(sed -n 4p "$work/main/postmaster.pid")
 	export PGHOST PGPORT PGUSER=postgres
-	within $((seconds + 400)) "$log" env PGDATA="$work/main" \
+	within $((seconds * 2 + 400)) "$log" env PGDATA="$work/main" \
 		LD_PRELOAD="$work/shim.so" QUEUE_SHIM="$work/shim" \
 		PYTHONUNBUFFERED=1 /usr/bin/python3 \
 		"$work/src/test/torture/torture.py" --sources "$work/src/src" \
