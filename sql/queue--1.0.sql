@@ -619,7 +619,8 @@ COMMENT ON FUNCTION queue.ack_batch IS
 
 -- nack: failed, try again later.
 --   delay   until it can be claimed again, >= 0; NULL = the queue's backoff
---   reason  for people; accepted, but not stored by this version
+--   reason  for people: if the message is dead now, field "detail" of its
+--           header x-death in the dead-letter queue; the first 120 bytes
 -- Returns true when the lease was still the caller's.  Counts as a failure;
 -- with the max_attempts-th the message is dead.  At once, not undone by
 -- rollback.
@@ -670,7 +671,7 @@ COMMENT ON FUNCTION queue.release_batch IS
     'give messages back without counting a failure and return how many';
 
 -- reject: will never work, the message is dead now.
---   reason  for people; accepted, but not stored by this version
+--   reason  for people, as in nack
 -- Returns true when the lease was still the caller's.  The message goes to the
 -- queue's dead-letter queue; without one it stays in state dead.  At once, not
 -- undone by rollback.

@@ -34,6 +34,7 @@
 #include "debug.h"
 #include "duration.h"
 #include "readymap.h"
+#include "reasons.h"
 #include "transfer.h"
 #include "worker.h"
 #include "xdeath.h"
@@ -96,6 +97,9 @@ HeapTuple
 deadletter_copy(Queue *q, Queue *to, TupleDesc desc, HeapTuple tuple,
 				DeathReason reason, bool droppable, TimestampTz now)
 {
+	int64		id = message_head(tuple->t_data)->id;
+	char		detail[REASON_MAX_BYTES + 1];
+	bool		has_detail = reasons_find(q->shared, id, detail);
 	Renewal		renewal;
 	Jsonb	   *headers;
 	Datum		value;
@@ -103,7 +107,7 @@ deadletter_copy(Queue *q, Queue *to, TupleDesc desc, HeapTuple tuple,
 
 	value = heap_getattr(tuple, Anum_msg_headers, desc, &isnull);
 	headers = xdeath_add(isnull ? NULL : DatumGetJsonbP(value), q->name,
-						 reason, message_head(tuple->t_data)->id, now, NULL);
+						 reason, id, now, has_detail ? detail : NULL);
 	if (droppable && xdeath_is_cycle(headers, to->name))
 		return NULL;
 	renewal.visible_at = renewal.enqueued_at = now;

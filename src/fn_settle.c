@@ -16,6 +16,7 @@
 #include "catalog.h"
 #include "duration.h"
 #include "guc.h"
+#include "reasons.h"
 #include "settle.h"
 
 PG_FUNCTION_INFO_V1(queue_ack);
@@ -67,6 +68,17 @@ read_delay(FunctionCallInfo fcinfo, SettleKind kind)
 	return delay;
 }
 
+/* The reason, the last argument of those that have one; NULL = none */
+static char *
+read_reason(FunctionCallInfo fcinfo, SettleKind kind)
+{
+	int			argno = kind == SETTLE_REJECT ? 2 : 3;
+
+	if ((kind != SETTLE_NACK && kind != SETTLE_REJECT) || PG_ARGISNULL(argno))
+		return NULL;
+	return reasons_cut(text_to_cstring(PG_GETARG_TEXT_PP(argno)));
+}
+
 /* Checks what all of them check; returns the queue */
 static Queue *
 open_queue(FunctionCallInfo fcinfo, SettleKind kind, bool batch)
@@ -88,7 +100,8 @@ settle_one(FunctionCallInfo fcinfo, SettleKind kind)
 	int64		delay = read_delay(fcinfo, kind);
 	int64		receipt = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 
-	PG_RETURN_BOOL(settle_receipts(q, kind, &receipt, 1, delay) == 1);
+	PG_RETURN_BOOL(settle_receipts(q, kind, &receipt, 1, delay,
+								   read_reason(fcinfo, kind)) == 1);
 }
 
 /* Null receipts fit nothing, like stale ones; no array is an empty one */
@@ -116,7 +129,8 @@ settle_batch(FunctionCallInfo fcinfo, SettleKind kind)
 	receipts = palloc(Max(n, 1) * sizeof(int64));
 	for (int i = 0; i < n; i++)
 		receipts[i] = nulls[i] ? 0 : DatumGetInt64(values[i]);
-	PG_RETURN_INT32(settle_receipts(q, kind, receipts, n, delay));
+	PG_RETURN_INT32(settle_receipts(q, kind, receipts, n, delay,
+									read_reason(fcinfo, kind)));
 }
 
 Datum

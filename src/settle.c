@@ -39,6 +39,7 @@
 #include "limits.h"
 #include "page.h"
 #include "readymap.h"
+#include "reasons.h"
 #include "settle.h"
 #include "txn.h"
 #include "waiters.h"
@@ -52,6 +53,7 @@ typedef struct Settle
 	Queue	   *q;
 	SettleKind	kind;
 	int64		delay;			/* microseconds, or SETTLE_DEFAULT_DELAY */
+	const char *reason;			/* of a failure, NULL = none was given */
 	TimestampTz now;
 	int			done;
 	int			nstale;			/* receipts that fitted nothing */
@@ -221,6 +223,8 @@ write_page(Settle *s, Relation rel, QueueSegment *seg, Buffer buffer,
 		{
 			dead++;
 			droppable |= message_is_droppable(head);
+			if (s->reason != NULL)
+				reasons_note(qs, head->id, s->reason);
 			continue;
 		}
 		if (head->lease == 0)
@@ -470,12 +474,13 @@ note_settled(Settle *s, const int64 *receipts, int n)
 }
 
 /*
- * Settles receipts, which may be repeated, stale or forged.  Returns how many
- * leases were settled.
+ * Settles receipts, which may be repeated, stale or forged.  reason is what
+ * reasons_cut() made of a failure's, or NULL.  Returns how many leases were
+ * settled.
  */
 int
 settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
-				int64 delay)
+				int64 delay, const char *reason)
 {
 	Settle		s = {0};
 	int64	   *sorted;
@@ -491,6 +496,7 @@ settle_receipts(Queue *q, SettleKind kind, const int64 *receipts, int n,
 	s.q = q;
 	s.kind = kind;
 	s.delay = delay;
+	s.reason = reason;
 	s.now = GetCurrentTimestamp();
 	s.stale = palloc(distinct * sizeof(int64));
 	if (kind == SETTLE_ACK)

@@ -20,7 +20,7 @@ typedef enum SettleKind
 #define SETTLE_DEFAULT_DELAY	(-1)
 
 extern int	settle_receipts(Queue *q, SettleKind kind, const int64 *receipts,
-							int n, int64 delay);
+							int n, int64 delay, const char *reason);
 extern void settle_aborted(Queue *q, const AbortedClaim *claim);
 
 #endif							/* QUEUE_SETTLE_H */

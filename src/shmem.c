@@ -76,12 +76,13 @@ shmem_size(void)
 	size = add_size(size, mul_size(queue_max_queues, sizeof(QueueShared)));
 	size = add_size(size, mul_size(queue_max_databases,
 								   sizeof(DatabaseShared)));
+	size = add_size(size, mul_size(QUEUE_REASON_NOTES, sizeof(ReasonNote)));
 	size = add_size(size, mul_size(max_waiters(), sizeof(WaiterShared)));
 	size = add_size(size, mul_size(queue_max_segments, sizeof(MapSlot)));
 	size = add_size(size, mul_size(max_chunks(), sizeof(MapChunk)));
 	size = add_size(size, mul_size(max_key_cells(), sizeof(KeyCell)));
 	size = add_size(size, mul_size(2 * key_buckets(), sizeof(int)));
-	return add_size(size, 8 * PG_CACHE_LINE_SIZE);
+	return add_size(size, 9 * PG_CACHE_LINE_SIZE);
 }
 
 /* Hook: asks for what is needed */
@@ -218,6 +219,11 @@ init_shmem(QueueShmem *shm)
 			pg_atomic_init_u64(&shm->databases[i].dedup_state[c], 0);
 	}
 	next += CACHELINEALIGN(shm->max_databases * sizeof(DatabaseShared));
+
+	shm->reasons = (ReasonNote *) next;
+	for (int i = 0; i < QUEUE_REASON_NOTES; i++)
+		SpinLockInit(&shm->reasons[i].mutex);
+	next += CACHELINEALIGN(QUEUE_REASON_NOTES * sizeof(ReasonNote));
 
 	shm->max_waiters = max_waiters();
 	shm->waiters = (WaiterShared *) next;

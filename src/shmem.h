@@ -135,6 +135,18 @@ typedef struct AbortedClaim
 
 #define QUEUE_ABORT_RING 4096
 
+/* Why a consumer gave a message up, see reasons.c */
+#define REASON_MAX_BYTES	120
+#define QUEUE_REASON_NOTES	4096
+
+typedef struct ReasonNote
+{
+	slock_t		mutex;			/* protects those below */
+	uint32		queue;			/* its place's serial, 0 = no note */
+	int64		message_id;
+	char		reason[REASON_MAX_BYTES + 1];
+} ReasonNote;
+
 /* Classes of dedup windows, see dedup.c */
 #define DEDUP_CLASSES	4
 
@@ -345,6 +357,8 @@ typedef struct QueueShmem
 	QueueShared *queues;
 	int			max_databases;
 	DatabaseShared *databases;
+
+	ReasonNote *reasons;		/* QUEUE_REASON_NOTES of them */
 
 	LWLock	   *waiters_lock;	/* protects the array's contents */
 	uint64		next_ticket;

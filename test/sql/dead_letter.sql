@@ -94,6 +94,28 @@ SELECT body, x_death FROM dead('dl dead', 3);
 SELECT count(*) FROM queue.peek('dl work');
 SELECT queue.purge('dl dead');
 
+-- The reason that a consumer gave for the last failure is kept, up to 120
+-- bytes of whole characters, with the death that it belongs to.
+SELECT queue.enqueue_batch('dl work', '{1,2,3,4,5}') IS NULL AS n;
+SELECT body, queue.reject('dl work', receipt, CASE body
+    WHEN '1' THEN 'no "such"' || chr(10) || 'thing' WHEN '2' THEN ''
+    WHEN '3' THEN repeat(chr(8364), 50) END)
+  FROM queue.dequeue('dl work', 3);
+SELECT queue.nack_batch('dl work', array_agg(receipt), '0', 'first try')
+  FROM queue.dequeue('dl work', 2);
+SELECT body, queue.nack('dl work', receipt, '0', CASE body WHEN '4' THEN 'second try' END)
+  FROM queue.dequeue('dl work', 2);
+SELECT body, x->'reason' AS reason, left(x->>'detail', 20) AS detail, length(x->>'detail'), octet_length(x->>'detail')
+  FROM dead('dl dead', 5), jsonb_array_elements(x_death) x ORDER BY body;
+SELECT queue.redrive('dl dead', filter => '{"x-death": [{"detail": "second try"}]}');
+SELECT body, failures FROM queue.peek('dl work');
+SELECT queue.reject('dl work', receipt) FROM queue.dequeue('dl work');
+SELECT x_death FROM dead('dl dead', 5) WHERE body = '4';
+SELECT queue.redrive('dl dead', filter => '{"x-death": [{"reason": "rejected"}]}') > 0 AS ok;
+SELECT queue.reject_batch('dl work', array_agg(receipt), 'in a batch') FROM queue.dequeue('dl work', 10);
+SELECT body, x_death->0->'detail' AS detail FROM dead('dl dead', 5) ORDER BY body;
+SELECT queue.purge('dl dead');
+
 -- release is no failure.
 SELECT queue.enqueue('dl work', '"release"') > 0 AS ok;
 SELECT queue.release('dl work', receipt) FROM queue.dequeue('dl work');
