@@ -3,10 +3,12 @@
  *	  SQL function _stats(), behind the view stats.
  *
  * Owns the sums over a queue's segments.  They are those of the ready map,
- * put right for the pages of which the map says that they changed or became
- * due since somebody looked.  Such pages are read here, up to a limit a call;
- * the map itself is left to consumers and the worker, since who looks at a
- * page for the map must also wake those who wait for what he found.
+ * unless it says that pages changed or became due since somebody looked: then
+ * what it knows of each page is added up, and such pages are read here, up to
+ * a limit a call.  Each page is counted once, from one source: the worker may
+ * look at it meanwhile, and change the map's sums.  The map itself is left to
+ * consumers and the worker, since who looks at a page for the map must also
+ * wake those who wait for what he found.
  *
  * What cannot be told within the limit is NULL: in a large queue right after
  * a start, and on a standby, which has no map.
@@ -31,6 +33,7 @@
 #include "browse.h"
 #include "catalog.h"
 #include "claim.h"
+#include "debug.h"
 #include "guc.h"
 #include "page.h"
 #include "readymap.h"
@@ -133,17 +136,14 @@ add_message(Sums *sums, Queue *q, HeapTuple tup, TimestampTz now)
 	}
 }
 
-/*
- * Counts the live messages of a page, less what the map's sums contain of it.
- */
+/* Counts the live messages of a page */
 static void
-count_page(StatsRun *run, Queue *q, Relation rel, MapSlot *slot,
-		   BlockNumber block, Sums *sums)
+count_page(StatsRun *run, Queue *q, Relation rel, BlockNumber block,
+		   Sums *sums)
 {
 	Buffer		buffer = ReadBuffer(rel, block);
 	Page		page = BufferGetPage(buffer);
 	OffsetNumber max_offset;
-	MapPage		known;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	max_offset = PageIsNew(page) ? InvalidOffsetNumber :
@@ -159,28 +159,38 @@ count_page(StatsRun *run, Queue *q, Relation rel, MapSlot *slot,
 								&decider) == MESSAGE_LIVE)
 			add_message(sums, q, &tup, run->now);
 	}
-	if (map_read_page(slot, block, &known))
-	{
-		sums->ready -= known.facts.ready;
-		sums->delayed -= known.facts.delayed;
-		sums->leased -= known.facts.leased;
-		sums->dead -= known.facts.dead;
-		sums->bytes -= known.facts.bytes;
-	}
 	UnlockReleaseBuffer(buffer);
 }
 
-/* Reads the pages of a segment about which the map is not up to date */
+/* Adds what the map knows of a page */
 static void
-count_outdated(StatsRun *run, Queue *q, Relation rel, MapSlot *slot,
-			   Sums *sums)
+add_facts(Sums *sums, const MapFacts *facts)
+{
+	sums->ready += facts->ready;
+	sums->delayed += facts->delayed;
+	sums->leased += facts->leased;
+	sums->dead += facts->dead;
+	sums->bytes += facts->bytes;
+}
+
+/* Counts the messages of a segment; reads what the map does not know */
+static void
+count_segment(StatsRun *run, Queue *q, Relation rel, MapSlot *slot,
+			  Sums *sums)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 
 	if (slot != NULL && pg_atomic_read_u32(&slot->stale) == 0 &&
 		(TimestampTz) pg_atomic_read_u64(&slot->due) > run->now &&
 		pg_atomic_read_u32(&slot->npages) >= nblocks)
+	{
+		sums->ready = pg_atomic_read_u64(&slot->ready);
+		sums->delayed = pg_atomic_read_u64(&slot->delayed);
+		sums->leased = pg_atomic_read_u64(&slot->leased);
+		sums->dead = pg_atomic_read_u64(&slot->dead);
+		sums->bytes = pg_atomic_read_u64(&slot->bytes);
 		return;
+	}
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
 		MapPage		page;
@@ -189,7 +199,10 @@ count_outdated(StatsRun *run, Queue *q, Relation rel, MapSlot *slot,
 		int		   *left = cold ? &run->cold_reads : &run->stale_reads;
 
 		if (!cold && (page.flags & MAP_STALE) == 0 && page.due > run->now)
+		{
+			add_facts(sums, &page.facts);
 			continue;
+		}
 		CHECK_FOR_INTERRUPTS();
 		if (*left == 0)
 		{
@@ -197,8 +210,9 @@ count_outdated(StatsRun *run, Queue *q, Relation rel, MapSlot *slot,
 			return;
 		}
 		(*left)--;
-		count_page(run, q, rel, slot, block, sums);
+		count_page(run, q, rel, block, sums);
 	}
+	QUEUE_DEBUG_POINT("stats_counted");
 }
 
 /*
@@ -219,7 +233,7 @@ find_oldest(StatsRun *run, Queue *q, Relation rel, MapSlot *slot)
 		if (map_read_page(slot, block, &page) &&
 			(page.flags & MAP_READY) == 0 && page.due > run->now)
 			continue;
-		count_page(run, q, rel, slot, block, &sums);
+		count_page(run, q, rel, block, &sums);
 		if (sums.oldest != 0 || ++reads == MAX_OLDEST_READS)
 			return sums.oldest;
 	}
@@ -243,15 +257,7 @@ sum_segment(StatsRun *run, Queue *q, QueueSegment *seg, bool want_oldest,
 	}
 	if (!RecoveryInProgress())
 		slot = map_slot(rel, q->id, false);
-	count_outdated(run, q, rel, slot, &sums);
-	if (slot != NULL)
-	{
-		sums.ready += pg_atomic_read_u64(&slot->ready);
-		sums.delayed += pg_atomic_read_u64(&slot->delayed);
-		sums.leased += pg_atomic_read_u64(&slot->leased);
-		sums.dead += pg_atomic_read_u64(&slot->dead);
-		sums.bytes += pg_atomic_read_u64(&slot->bytes);
-	}
+	count_segment(run, q, rel, slot, &sums);
 	sums.oldest = 0;
 	if (want_oldest && (sums.ready > 0 || sums.unknown))
 		sums.oldest = find_oldest(run, q, rel, slot);
