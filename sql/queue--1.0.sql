@@ -843,7 +843,8 @@ COMMENT ON FUNCTION queue.replay IS
 --   max     how many at most, >= 1; NULL = all
 --   filter  only messages whose headers @> filter
 -- Returns how many.  Needs DELETE (receive) on the source and INSERT (send) on
--- the target; 55000 while that is paused.
+-- the target; 55000 while that is paused; when it is full the same as enqueue,
+-- 53400 as a rule, and nothing is moved.
 -- Takes what is ready, delayed or dead, in order, and passes over what is
 -- leased, expired, or locked by another transaction.  A message keeps what was
 -- sent with it, its delay and its time to live; it gets a new id, and its
@@ -866,7 +867,8 @@ COMMENT ON FUNCTION queue.move IS
 --                this queue itself become ready in it again
 --   max, filter  as move
 -- Returns how many.  Needs DELETE (receive) on the queue and INSERT (send) on
--- each target; 55000 while one is paused.
+-- each target; 55000 while one is paused; when one is full the same as
+-- enqueue, 53400 as a rule, and nothing is moved.
 -- Messages without a history, and those whose queue is gone, stay where they
 -- are unless a target is given.  A message keeps what was sent with it and its
 -- x-death; its time to live is the target's.  The rest as move.

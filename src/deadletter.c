@@ -8,14 +8,18 @@
  *
  * Invariants
  *	- The move is one transaction, delete and insert: see transfer.c.
- *	- While the dead-letter queue is missing, paused or busy, messages stay
- *	  where they are and are tried again.
+ *	- While the dead-letter queue is missing, paused, busy or full, messages
+ *	  stay where they are and are tried again.
  *	- A message that would come back to a queue where it has been, and that no
  *	  consumer gave up since, is dropped: nothing goes round by itself.
  *
  * Whoever makes a message dead sets the queue's flag "reap" and wakes the
  * worker; the pages are found by the ready map's facts.  Segments without a
  * slot are looked through now and then.
+ *
+ * Room in a dead-letter queue with limits is reserved before anything is
+ * taken: one transaction finds out how much is needed, the next one reserves
+ * it.
  *
  * Locks: never waits for one.  RowExclusiveLock on the dead-letter queue's
  * tail, then on segments of the queue, to the end of the transaction; what
@@ -33,6 +37,8 @@
 #include "deadletter.h"
 #include "debug.h"
 #include "duration.h"
+#include "limits.h"
+#include "overflow.h"
 #include "readymap.h"
 #include "reasons.h"
 #include "transfer.h"
@@ -60,10 +66,13 @@ typedef struct ReapWork
 {
 	int32		queue_id;
 	bool		unmapped;		/* look at pages the map knows nothing of */
+	Room		room;			/* to be reserved, if the target has limits */
 	int			taken;
 	int			dropped;
 	bool		busy;			/* passed over a segment */
 	bool		blocked;		/* the dead-letter queue takes nothing */
+	Room		left;			/* what had to stay for want of room */
+	bool		unfit;			/* one stays that can never have room */
 } ReapWork;
 
 /* Where a batch stands */
@@ -72,11 +81,49 @@ typedef struct Reap
 	ReapWork   *work;
 	Transfer	t;
 	Queue	   *to;				/* NULL: there is no dead-letter queue */
+	int64		growth;			/* of a message's headers, at most */
+	Room		reserved;		/* in the dead-letter queue */
+	Room		free;			/* of that, not used yet */
+	Room		left;			/* the same as the work's */
+	Room		page_free;		/* both with what this page has */
+	Room		page_left;
 	TimestampTz now;
 	int			nrenewed;		/* to be appended */
 	HeapTuple	taken[REAP_BATCH];
 	HeapTuple	renewed[REAP_BATCH];
 } Reap;
+
+/* A page's messages are about to be judged */
+static void
+begin_page(Transfer *t)
+{
+	Reap	   *reap = t->arg;
+
+	reap->page_free = reap->free;
+	reap->page_left = reap->left;
+}
+
+/* Is there room for it in the dead-letter queue?  Counts it. */
+static bool
+has_room(Reap *reap, HeapTuple tup)
+{
+	Room		need = {1, message_size(tup->t_data) + reap->growth};
+
+	if (!limits_fits(reap->to, &need))
+	{
+		reap->work->unfit = true;
+		return false;
+	}
+	if (reap->page_free.messages < 1 || reap->page_free.bytes < need.bytes)
+	{
+		reap->page_left.messages++;
+		reap->page_left.bytes += need.bytes;
+		return false;
+	}
+	reap->page_free.messages--;
+	reap->page_free.bytes -= need.bytes;
+	return true;
+}
 
 /* Is it dead, and not to be kept? */
 static bool
@@ -85,8 +132,10 @@ is_wanted(Transfer *t, HeapTuple tup)
 	Reap	   *reap = t->arg;
 	MessageHead *head = message_head(tup->t_data);
 
-	return reap->to != NULL ? MESSAGE_IS_DEAD(head) :
-		message_is_droppable(head);
+	if (reap->to == NULL)
+		return message_is_droppable(head);
+	return MESSAGE_IS_DEAD(head) &&
+		(!reap->to->limited || has_room(reap, tup));
 }
 
 /*
@@ -141,6 +190,14 @@ page_is_concerned(Reap *reap, BlockNumber block)
 	return reap->to != NULL ? page.facts.dead > 0 : page.facts.droppable;
 }
 
+/* Has enough been found for this transaction and the next? */
+static bool
+is_full(Reap *reap)
+{
+	return reap->t.n == reap->t.max ||
+		reap->left.messages >= REAP_BATCH;
+}
+
 /* Takes what there is in the open segment, up to the batch */
 static void
 reap_segment(Reap *reap)
@@ -148,7 +205,7 @@ reap_segment(Reap *reap)
 	Transfer   *t = &reap->t;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(t->rel);
 
-	for (BlockNumber block = 0; block < nblocks && t->n < t->max; block++)
+	for (BlockNumber block = 0; block < nblocks && !is_full(reap); block++)
 	{
 		int			before = t->n;
 
@@ -156,6 +213,8 @@ reap_segment(Reap *reap)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		transfer_take(t, block);
+		reap->free = reap->page_free;
+		reap->left = reap->page_left;
 		for (int i = before; i < t->n; i++)
 		{
 			HeapTuple	renewed = dead_letter(reap, t->tuple[i]);
@@ -174,7 +233,7 @@ reap_segments(Reap *reap)
 {
 	Transfer   *t = &reap->t;
 
-	for (int i = 0; i < t->q->nsegments && t->n < t->max; i++)
+	for (int i = 0; i < t->q->nsegments && !is_full(reap); i++)
 	{
 		QueueSegment *seg = &t->q->segments[i];
 		MapSlot    *slot = catalog_slot(t->q, seg);
@@ -201,7 +260,8 @@ reap_segments(Reap *reap)
 
 /*
  * The dead-letter queue of a queue that has one, with its tail locked so that
- * nothing need be waited for later; NULL when it can take nothing now.
+ * nothing need be waited for later; NULL when it can take nothing now.  May be
+ * full.
  */
 Queue *
 deadletter_target(Queue *q, bool wait)
@@ -236,6 +296,54 @@ has_dead(Queue *q)
 	return false;
 }
 
+/*
+ * Finds the dead-letter queue, if there is one, and reserves the room there
+ * that is asked for.  Returns the queue to be reaped, which may have been read
+ * again meanwhile; NULL when it is gone.
+ */
+static Queue *
+prepare_target(Reap *reap, Queue *q)
+{
+	ReapWork   *work = reap->work;
+
+	if (q->dead_letter[0] == '\0')
+		return q;
+	reap->to = deadletter_target(q, false);
+	work->blocked = reap->to == NULL;
+	if (reap->to == NULL || !reap->to->limited)
+		return q;
+	reap->growth = xdeath_max_growth(q->name);
+	if (work->room.messages == 0)
+		return q;
+	reap->reserved = work->room;
+	if (overflow_reserve_some(reap->to, &reap->reserved))
+		reap->free = reap->reserved;
+	else
+	{
+		memset(&reap->reserved, 0, sizeof(Room));
+		work->blocked = true;
+	}
+	return catalog_queue_by_id(work->queue_id);
+}
+
+/* Puts what was taken into the dead-letter queue */
+static void
+append_renewed(Reap *reap)
+{
+	if (reap->reserved.messages > 0)
+	{
+		Room		used = limits_room_of(reap->renewed, reap->nrenewed);
+		Room		unused = {reap->reserved.messages - used.messages,
+		reap->reserved.bytes - used.bytes};
+
+		limits_give_back(reap->to, &unused);
+	}
+	if (reap->nrenewed == 0)
+		return;
+	transfer_number(reap->to, reap->renewed, reap->nrenewed);
+	transfer_append(reap->to, reap->renewed, reap->nrenewed, reap->now);
+}
+
 /* Takes one batch away, in the current transaction */
 static void
 reap_batch(void *arg)
@@ -254,28 +362,21 @@ reap_batch(void *arg)
 	reap = palloc0(sizeof(Reap));
 	reap->work = work;
 	reap->now = GetCurrentTimestamp();
-	reap->t.q = q;
 	reap->t.wanted = is_wanted;
+	reap->t.begin_page = begin_page;
 	reap->t.arg = reap;
 	reap->t.max = REAP_BATCH;
 	reap->t.tuple = reap->taken;
-	if (q->dead_letter[0] != '\0')
-	{
-		reap->to = deadletter_target(q, false);
-		work->blocked = reap->to == NULL;
-	}
+	reap->t.q = prepare_target(reap, q);
 	if (!work->blocked)
 	{
-		reap_segments(reap);
+		if (reap->t.q != NULL)
+			reap_segments(reap);
 		QUEUE_DEBUG_POINT("reaped");
-		if (reap->nrenewed > 0)
-		{
-			transfer_number(reap->to, reap->renewed, reap->nrenewed);
-			transfer_append(reap->to, reap->renewed, reap->nrenewed,
-							reap->now);
-		}
+		append_renewed(reap);
 		QUEUE_DEBUG_POINT("dead_lettered");
 		work->taken = reap->t.n;
+		work->left = reap->left;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -295,9 +396,11 @@ back_off(QueueShared *qs, int64 shortest, int64 longest)
 static void
 reap_queue(QueueShared *qs)
 {
+	Room		room = {0, 0};
+
 	for (int i = 0; i < REAP_BATCHES; i++)
 	{
-		ReapWork	work = {.queue_id = qs->id};
+		ReapWork	work = {.queue_id = qs->id,.room = room};
 
 		/* cleared before we look */
 		pg_atomic_exchange_u32(&qs->reap, 0);
@@ -307,13 +410,15 @@ reap_queue(QueueShared *qs)
 			return;
 		}
 		queue_count(qs, COUNT_DROPPED, work.dropped);
-		if (work.blocked || work.busy)
+		room = work.left;
+		if (work.blocked ||
+			(room.messages == 0 && (work.busy || work.unfit)))
 		{
 			back_off(qs, BUSY_PAUSE_USECS, BLOCKED_MAX_USECS);
 			return;
 		}
 		qs->reap_failures = 0;
-		if (work.taken < REAP_BATCH)
+		if (work.taken < REAP_BATCH && room.messages == 0)
 		{
 			qs->reap_at = GetCurrentTimestamp() + REAP_PAUSE_USECS;
 			return;
@@ -355,6 +460,7 @@ deadletter_reap(TimestampTz now)
 void
 deadletter_reap_unmapped(int32 queue_id)
 {
+	Room		room = {0, 0};
 	ReapWork	work;
 
 	do
@@ -362,6 +468,10 @@ deadletter_reap_unmapped(int32 queue_id)
 		memset(&work, 0, sizeof(work));
 		work.queue_id = queue_id;
 		work.unmapped = true;
-	} while (worker_attempt_sql(reap_batch, &work) &&
-			 work.taken == REAP_BATCH);
+		work.room = room;
+		if (!worker_attempt_sql(reap_batch, &work))
+			return;
+		room = work.left;
+	} while (!work.blocked &&
+			 (work.taken == REAP_BATCH || room.messages > 0));
 }

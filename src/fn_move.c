@@ -7,8 +7,8 @@
  * into; each is taken only if it is still there and in the same state, under
  * the page's lock (transfer.c).  What others have locked or leased is left.
  *
- * Locks: those of browse.c and transfer.c.  Segments that something was taken
- * from stay locked to the end of the transaction.
+ * Locks: those of browse.c, transfer.c and overflow.c.  Segments that
+ * something was taken from stay locked to the end of the transaction.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "duration.h"
 #include "guc.h"
+#include "overflow.h"
 #include "transfer.h"
 #include "xdeath.h"
 
@@ -242,6 +243,24 @@ find_target(Move *m, int32 id)
 	return to;
 }
 
+/*
+ * Sees to room in a target with limits, as a send does.  What was dead in the
+ * queue itself has it already.
+ */
+static void
+reserve_room(Move *m, Queue *to, Route *route)
+{
+	Room		room;
+
+	if (!to->limited)
+		return;
+	room = limits_room_of(route->tuple, route->n);
+	if (to == m->from)
+		limits_note_moved_within(to, route->tuple, route->n);
+	else
+		overflow_reserve(to, room.messages, room.bytes);
+}
+
 /* Appends what was taken so far */
 static void
 append_taken(Move *m)
@@ -254,6 +273,7 @@ append_taken(Move *m)
 		Route	   *route = lfirst(lc);
 		Queue	   *to = find_target(m, route->to);
 
+		reserve_room(m, to, route);
 		transfer_number(to, route->tuple, route->n);
 		transfer_append(to, route->tuple, route->n, m->now);
 	}

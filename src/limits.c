@@ -238,18 +238,22 @@ count_queue(Queue *q, bool wait, Room *total)
 	return true;
 }
 
-/* Makes sure that the totals are known */
-static void
-ensure_known(Queue *q)
+/* Are the totals known now?  Only if we may not wait, they may not be. */
+static bool
+ensure_known(Queue *q, bool wait)
 {
 	QueueShared *qs = q->shared;
 	Room		total;
 
 	/* nobody else keeps the totals of a queue without a place */
 	if (qs->limit_known && !shmem_queue_is_private(qs))
-		return;
-	while (!count_queue(q, true, &total))
+		return true;
+	while (!count_queue(q, wait, &total))
+	{
+		if (!wait)
+			return false;
 		q = catalog_queue_reload(q);
+	}
 	QUEUE_DEBUG_POINT("counted");
 	SpinLockAcquire(&qs->limit_mutex);
 	if (!qs->limit_known || shmem_queue_is_private(qs))
@@ -260,18 +264,25 @@ ensure_known(Queue *q)
 	}
 	SpinLockRelease(&qs->limit_mutex);
 	pg_atomic_write_u32(&qs->limit_suspect, 1);
+	return true;
 }
 
 /*
  * Reserves room for messages that the current subtransaction is about to
- * append.  False when there is none: *missing says how much.
+ * append.  False when there is none: *missing says how much.  To count what is
+ * in the queue it may have to wait for DDL; without wait it is all missing
+ * then.
  */
 bool
-limits_reserve(Queue *q, const Room *need, Room *missing)
+limits_reserve(Queue *q, const Room *need, bool wait, Room *missing)
 {
 	Share	   *share;
 
-	ensure_known(q);
+	if (!ensure_known(q, wait))
+	{
+		*missing = *need;
+		return false;
+	}
 	limits_prepare();
 	/* one who waits has no share: the totals can be corrected meanwhile */
 	share = find_share(q->shared);
@@ -288,11 +299,12 @@ limits_reserve(Queue *q, const Room *need, Room *missing)
 }
 
 /*
- * The current subtransaction has deleted messages to make room for its own:
- * the totals become less at once, and more again with its rollback.
+ * The current subtransaction does not need room that it reserved, or has made
+ * room by deletes: the totals become less at once, and more again with its
+ * rollback.
  */
 void
-limits_dropped(Queue *q, const Room *room)
+limits_give_back(Queue *q, const Room *room)
 {
 	Share	   *share;
 
@@ -340,27 +352,31 @@ limits_removed(Queue *q, Page page, const OffsetNumber *offsets, int n)
 						 PageGetItem(page, PageGetItemId(page, offsets[i])));
 }
 
-/* See limits_note_moved_in() */
-void
-limits_moved_in(Queue *q, HeapTuple *tuples, int n, bool within)
+/*
+ * How much room messages take.
+ */
+Room
+limits_room_of(HeapTuple *tuples, int n)
 {
-	Share	   *share;
 	Room		room = {n, 0};
+
+	for (int i = 0; i < n; i++)
+		room.bytes += message_size(tuples[i]->t_data);
+	return room;
+}
+
+/* See limits_note_moved_within() */
+void
+limits_moved_within(Queue *q, HeapTuple *tuples, int n)
+{
+	Room		room = limits_room_of(tuples, n);
+	Share	   *share;
 
 	limits_prepare();
 	share = my_share(q->shared);
-	for (int i = 0; i < n; i++)
-		room.bytes += message_size(tuples[i]->t_data);
-	if (within)
-	{
-		/* its delete was noted before: it comes to nothing */
-		share->removed.messages -= room.messages;
-		share->removed.bytes -= room.bytes;
-		return;
-	}
-	share->added.messages += room.messages;
-	share->added.bytes += room.bytes;
-	change(q->shared, room.messages, room.bytes);
+	/* their deletes were noted before: it comes to nothing */
+	share->removed.messages -= room.messages;
+	share->removed.bytes -= room.bytes;
 }
 
 /* How long a sender may sleep, in milliseconds; 0 = its time is up */
@@ -398,7 +414,7 @@ wait_loop(Queue *q, const Room *need)
 		AcceptInvalidationMessages();
 		if (!q->valid)
 			return false;
-		if (limits_reserve(q, need, &missing))
+		if (limits_reserve(q, need, true, &missing))
 			return true;
 		/* another one may need less, if there is room at all */
 		if (missing.messages < need->messages &&

@@ -20,15 +20,17 @@ typedef struct Room
 extern void limits_init(void);
 
 extern bool limits_fits(Queue *q, const Room *need);
-extern bool limits_reserve(Queue *q, const Room *need, Room *missing);
-extern void limits_dropped(Queue *q, const Room *room);
+extern bool limits_reserve(Queue *q, const Room *need, bool wait,
+						   Room *missing);
+extern void limits_give_back(Queue *q, const Room *room);
 extern bool limits_wait(Queue *q, const Room *need);
 extern Room limits_own(Queue *q);
+extern Room limits_room_of(HeapTuple *tuples, int n);
 
 extern void limits_prepare(void);
 extern void limits_removed(Queue *q, Page page, const OffsetNumber *offsets,
 						   int n);
-extern void limits_moved_in(Queue *q, HeapTuple *tuples, int n, bool within);
+extern void limits_moved_within(Queue *q, HeapTuple *tuples, int n);
 
 extern bool limits_check(Queue *q);
 
@@ -54,14 +56,14 @@ limits_note_removed(Queue *q, Page page, const OffsetNumber *offsets, int n)
 }
 
 /*
- * The current transaction appends messages that nobody asked room for: from
- * another queue, or from elsewhere in the same one (within).
+ * The current transaction appends messages that it has taken from elsewhere in
+ * the same queue.
  */
 static inline void
-limits_note_moved_in(Queue *q, HeapTuple *tuples, int n, bool within)
+limits_note_moved_within(Queue *q, HeapTuple *tuples, int n)
 {
 	if (q->limited)
-		limits_moved_in(q, tuples, n, within);
+		limits_moved_within(q, tuples, n);
 }
 
 #endif							/* QUEUE_LIMITS_H */

@@ -5,6 +5,11 @@
  * Owns the property "overflow": reject raises an error, block waits until
  * there is room, drop_oldest takes the oldest ready messages away as part of
  * the sender's transaction, into the dead-letter queue where there is one.
+ * If that is full as well and drops, it is treated likewise; if it does not
+ * drop, nothing is sent.
+ *
+ * move() and redrive() send in this sense.  The worker, who brings dead
+ * messages, takes what room there is, and never waits.
  *
  * Locks: none while waiting.  drop_oldest: RowExclusiveLock on the
  * dead-letter queue's tail and on segments, kept to the end of the transaction
@@ -31,12 +36,17 @@
 #define DROP_BATCH	1000
 #define DROP_TRIES	1000
 
+/* A queue that drops into one that drops, and so on: so many at most */
+#define DROP_DEPTH	8
+
 /* What drop_oldest is about to take */
 typedef struct Drop
 {
 	Transfer	t;
 	TimestampTz now;
-	Room		missing;
+	bool		wait;			/* for locks */
+	Room		missing;		/* less what was taken on earlier pages */
+	Room		page;			/* the same, and less what this one has */
 	TupleDesc	desc;			/* of what was taken */
 	HeapTuple	tuple[DROP_BATCH];
 } Drop;
@@ -61,11 +71,22 @@ fail(Queue *q, const char *detail, const char *hint)
 			 errhint("%s", hint)));
 }
 
+static bool make_room(Queue *q, const Room *need, bool wait, int depth);
+
 /* Must more be dropped? */
 static bool
-is_missing(Drop *drop)
+is_missing(const Room *room)
 {
-	return drop->missing.messages > 0 || drop->missing.bytes > 0;
+	return room->messages > 0 || room->bytes > 0;
+}
+
+/* A page's messages are about to be judged */
+static void
+begin_page(Transfer *t)
+{
+	Drop	   *drop = t->arg;
+
+	drop->page = drop->missing;
 }
 
 /* The oldest first: is it ready, and is room still missing? */
@@ -75,16 +96,16 @@ is_droppable(Transfer *t, HeapTuple tup)
 	Drop	   *drop = t->arg;
 	MessageHead *head = message_head(tup->t_data);
 
-	if (!is_missing(drop))
+	if (!is_missing(&drop->page))
 		return false;
 	if (head->lease != 0 || head->visible_at > drop->now)
 		return false;
-	drop->missing.messages--;
-	drop->missing.bytes -= message_size(tup->t_data);
+	drop->page.messages--;
+	drop->page.bytes -= message_size(tup->t_data);
 	return true;
 }
 
-/* Takes from one segment; false when the catalog changed */
+/* Takes from one segment; false when it cannot be had */
 static bool
 drop_from_segment(Drop *drop, QueueSegment *seg)
 {
@@ -97,28 +118,33 @@ drop_from_segment(Drop *drop, QueueSegment *seg)
 	if (slot != NULL && !map_maybe_ready(slot, 0, drop->now))
 		return true;
 	t->seg = seg;
-	t->rel = catalog_open_segment(t->q, seg, true);
+	t->rel = catalog_open_segment(t->q, seg, drop->wait);
 	if (t->rel == NULL)
 		return false;
 	if (drop->desc == NULL)
 		drop->desc = CreateTupleDescCopy(RelationGetDescr(t->rel));
 	map_walk_begin(&walk, seg->slot, t->rel, MAP_WALK_READY, 0, drop->now);
-	while (is_missing(drop) && t->n < t->max &&
+	while (is_missing(&drop->missing) && t->n < t->max &&
 		   (block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
 		CHECK_FOR_INTERRUPTS();
 		transfer_take(t, block);
+		drop->missing = drop->page;
 	}
 	relation_close(t->rel, t->n > before ? NoLock : RowExclusiveLock);
 	return true;
 }
 
-/* Puts what was taken from the queue into its dead-letter queue */
+/*
+ * Puts what was taken from the queue into its dead-letter queue.  Raises 53400
+ * when that has no room.
+ */
 static void
-dead_letter(Queue *q, Queue *to, Drop *drop)
+dead_letter(Queue *q, Queue *to, Drop *drop, int depth)
 {
 	HeapTuple  *renewed = palloc(Max(drop->t.n, 1) * sizeof(HeapTuple));
 	int			n = 0;
+	Room		need;
 
 	for (int i = 0; i < drop->t.n; i++)
 	{
@@ -131,8 +157,30 @@ dead_letter(Queue *q, Queue *to, Drop *drop)
 	}
 	if (n == 0)
 		return;
+	need = limits_room_of(renewed, n);
+	if (to->limited && !make_room(to, &need, drop->wait, depth + 1))
+		fail(q, _("Its dead-letter queue is full."),
+			 _("Consumers of the dead-letter queue make room by ack."));
 	transfer_number(to, renewed, n);
 	transfer_append(to, renewed, n, drop->now);
+}
+
+/*
+ * Sets *to to the dead-letter queue, NULL when the queue has none.  When it
+ * takes nothing: false for one who cannot wait, else 53400.
+ */
+static bool
+find_dead_letter_queue(Queue *q, bool wait, Queue **to)
+{
+	*to = NULL;
+	if (q->dead_letter[0] == '\0')
+		return true;
+	*to = deadletter_target(q, wait);
+	if (*to == NULL && wait)
+		fail(q, _("Its dead-letter queue takes no messages."),
+			 _("See that the dead-letter queue exists and is not "
+			   "paused."));
+	return *to != NULL;
 }
 
 /*
@@ -140,50 +188,47 @@ dead_letter(Queue *q, Queue *to, Drop *drop)
  * missing, or a batch is full.  Returns how many.
  */
 static int
-drop_oldest(Queue *q, const Room *missing)
+drop_oldest(Queue *q, const Room *missing, bool wait, int depth)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "queue drop",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Drop	   *drop = palloc0(sizeof(Drop));
-	Queue	   *to = NULL;
-	Room		room = {0, 0};
+	MemoryContext context;
+	MemoryContext old;
+	Drop	   *drop;
+	Queue	   *to;
+	Room		room;
 	int			n;
 
-	if (q->dead_letter[0] != '\0')
-	{
-		to = deadletter_target(q, true);
-		if (to == NULL)
-			fail(q, _("Its dead-letter queue takes no messages."),
-				 _("See that the dead-letter queue exists and is not "
-				   "paused."));
-	}
+	if (!find_dead_letter_queue(q, wait, &to))
+		return 0;
+	context = AllocSetContextCreate(CurrentMemoryContext, "queue drop",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	drop = palloc0(sizeof(Drop));
 	drop->t.q = q;
 	drop->t.wanted = is_droppable;
+	drop->t.begin_page = begin_page;
 	drop->t.arg = drop;
 	drop->t.max = DROP_BATCH;
 	drop->t.tuple = drop->tuple;
 	drop->t.uncounted = true;
 	drop->now = GetCurrentTimestamp();
+	drop->wait = wait;
 	drop->missing = *missing;
 	txn_show_own_appends(q->shared);
 	for (int i = 0; i < q->nsegments && drop->t.n < DROP_BATCH; i++)
 	{
 		if (q->segments[i].state == SEGMENT_FREE || q->segments[i].restored)
 			continue;
-		if (!is_missing(drop) || !drop_from_segment(drop, &q->segments[i]))
+		if (!is_missing(&drop->missing) ||
+			!drop_from_segment(drop, &q->segments[i]))
 			break;
 	}
 	n = drop->t.n;
-	room.messages = n;
-	for (int i = 0; i < n; i++)
-		room.bytes += message_size(drop->tuple[i]->t_data);
+	room = limits_room_of(drop->tuple, n);
 	if (to != NULL && n > 0)
-		dead_letter(q, to, drop);
+		dead_letter(q, to, drop, depth);
 	if (n > 0)
 	{
-		limits_dropped(q, &room);
+		limits_give_back(q, &room);
 		queue_count(q->shared, COUNT_DROPPED, to == NULL ? n : 0);
 	}
 	MemoryContextSwitchTo(old);
@@ -191,23 +236,29 @@ drop_oldest(Queue *q, const Room *missing)
 	return n;
 }
 
-/* Drops messages until there is room for the new ones */
-static void
-make_room(Queue *q, const Room *need)
+/*
+ * Reserves room; drops messages until there is enough of it, if the queue does
+ * that.  False when that is not to be had.
+ */
+static bool
+make_room(Queue *q, const Room *need, bool wait, int depth)
 {
 	Room		missing;
 
+	if (!limits_fits(q, need))
+		return false;
 	for (int tries = 0; tries < DROP_TRIES; tries++)
 	{
-		if (limits_reserve(q, need, &missing))
-			return;
+		if (limits_reserve(q, need, wait, &missing))
+			return true;
 		CHECK_FOR_INTERRUPTS();
-		if (drop_oldest(q, &missing) == 0 && q->valid)
+		if (q->overflow != 'd' || depth == DROP_DEPTH ||
+			(drop_oldest(q, &missing, wait, depth) == 0 &&
+			 (q->valid || !wait)))
 			break;
 		q = catalog_queue_reload(q);
 	}
-	fail(q, _("No message in it can be dropped: none is ready."),
-		 _("Leased, delayed and dead messages are not dropped."));
+	return false;
 }
 
 /* Waits until there is room for the new messages */
@@ -250,7 +301,7 @@ overflow_reserve(Queue *q, int64 messages, int64 bytes)
 		fail(q, _("The messages do not fit into it at once, however empty "
 				  "it is."),
 			 _("Send less at once."));
-	if (limits_reserve(q, &need, &missing))
+	if (limits_reserve(q, &need, true, &missing))
 		return;
 	switch (q->overflow)
 	{
@@ -258,11 +309,38 @@ overflow_reserve(Queue *q, int64 messages, int64 bytes)
 			wait_for_room(q, &need);
 			break;
 		case 'd':
-			make_room(q, &need);
+			if (!make_room(q, &need, true, 0))
+				fail(q, _("No message in it can be dropped: none is ready."),
+					 _("Leased, delayed and dead messages are not "
+					   "dropped."));
 			break;
 		default:
 			fail(q, _("The messages do not fit into it."),
 				 _("Consumers make room by ack; overflow => 'block' or "
 				   "'drop_oldest' would wait, or drop the oldest."));
 	}
+}
+
+/*
+ * Reserves as much of the room as there is, for one who cannot wait; drops
+ * messages first, if the queue does that.  *room says how much it was; false
+ * when there is none.
+ */
+bool
+overflow_reserve_some(Queue *q, Room *room)
+{
+	Room		missing;
+
+	if (q->max_messages > 0)
+		room->messages = Min(room->messages, q->max_messages);
+	if (q->max_bytes > 0)
+		room->bytes = Min(room->bytes, q->max_bytes);
+	if (make_room(q, room, false, 0))
+		return true;
+	if (limits_reserve(q, room, false, &missing))
+		return true;
+	room->messages -= missing.messages;
+	room->bytes -= missing.bytes;
+	return room->messages > 0 && room->bytes > 0 &&
+		limits_reserve(q, room, false, &missing);
 }

@@ -8,5 +8,6 @@
 #include "limits.h"
 
 extern void overflow_reserve(Queue *q, int64 messages, int64 bytes);
+extern bool overflow_reserve_some(Queue *q, Room *room);
 
 #endif							/* QUEUE_OVERFLOW_H */

@@ -691,7 +691,7 @@ rotate_park(Queue *q, QueueSegment *seg)
 		forward_receipts(m, id, life);
 		if (q->tracked)
 			register_leases(m, q, life);
-		limits_note_moved_in(q, m->tuple, moved, true);
+		limits_note_moved_within(q, m->tuple, moved);
 		PopActiveSnapshot();
 	}
 	MemoryContextSwitchTo(old);

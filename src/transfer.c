@@ -91,6 +91,8 @@ transfer_take(Transfer *t, BlockNumber block)
 	{
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		look_begin(&look, t->rel, t->seg->slot, buffer);
+		if (t->begin_page != NULL)
+			t->begin_page(t);
 		n = pick(t, &look, offsets, now);
 		QUEUE_DEBUG_POINT("stragglers");
 		if (page_delete(t->rel, buffer, offsets, n, xid,
@@ -176,7 +178,7 @@ append_ordered(Queue *to, HeapTuple *tuples, int n, TimestampTz now)
 /*
  * Appends messages, at most APPEND_MAX_IDS, in order; but in a queue that is
  * not fifo those that are delayed behind those that are not, and on the
- * parking chain when that is for long.
+ * parking chain when that is for long.  Room was reserved for them.
  */
 void
 transfer_append(Queue *to, HeapTuple *tuples, int n, TimestampTz now)
@@ -184,7 +186,6 @@ transfer_append(Queue *to, HeapTuple *tuples, int n, TimestampTz now)
 	TimestampTz far = now + (int64) queue_park_after * USECS_PER_SEC;
 	HeapTuple  *group;
 
-	limits_note_moved_in(to, tuples, n, false);
 	if (to->kind == 'f')
 	{
 		append_ordered(to, tuples, n, now);

@@ -187,6 +187,16 @@ xdeath_add(Jsonb *headers, const char *queue, DeathReason reason, int64 id,
 }
 
 /*
+ * So many bytes xdeath_add() adds to headers at most, for a detail of
+ * REASON_MAX_BYTES.
+ */
+int64
+xdeath_max_growth(const char *queue)
+{
+	return strlen(queue) + 512;
+}
+
+/*
  * Has the message been in the target before, and has no consumer given it up
  * since?  Then it would go round for ever.  The newest entry is of its present
  * death.

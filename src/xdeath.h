@@ -13,6 +13,7 @@
 extern Jsonb *xdeath_add(Jsonb *headers, const char *queue,
 						 DeathReason reason, int64 id, TimestampTz at,
 						 const char *detail);
+extern int64 xdeath_max_growth(const char *queue);
 extern bool xdeath_is_cycle(Jsonb *headers, const char *target);
 extern char *xdeath_origin(Jsonb *headers);
 

@@ -184,6 +184,128 @@ SELECT body, headers->'x-death'->0->>'reason' AS reason,
   FROM queue.peek('ring dead');
 SELECT queue.pause('ring dead');
 SELECT error_of($$SELECT queue.enqueue('ring2', '4')$$);
+SELECT queue.resume('ring dead');
+
+-- ... which may be full, too: then nothing is dropped, unless it drops.
+SELECT queue.alter('ring dead', max_messages => 2);
+SELECT queue.enqueue('ring2', '4') > 0 AS ok;
+SELECT error_of($$SELECT queue.enqueue('ring2', '5')$$);
+SELECT body FROM queue.peek('ring2');
+SELECT queue.alter('ring dead', overflow => 'drop_oldest');
+SELECT queue.enqueue('ring2', '5') > 0 AS ok;
+SELECT queue.enqueue('ring2', '6') > 0 AS ok;
+SELECT body FROM queue.peek('ring2');
+SELECT body FROM queue.peek('ring dead');
+
+-- ... in a circle there is an end.
+SELECT queue.alter('ring dead', dead_letter => 'ring2');
+SELECT error_of($$SELECT queue.enqueue('ring2', '7')$$);
+SELECT body FROM queue.peek('ring2');
+SELECT body FROM queue.peek('ring dead');
+
+-- From pages that VACUUM found visible to all.
+SELECT queue.create('ring3', max_messages => 2, overflow => 'drop_oldest');
+SELECT count(*) FROM unnest(queue.enqueue_batch('ring3', '{1,2}'));
+\set ECHO none
+SELECT format('VACUUM %s', s.relation) FROM queue.segment_def s
+  JOIN queue.queue_def d ON d.id = s.queue_id WHERE d.name = 'ring3' \gexec
+\set ECHO all
+SELECT count(*) FROM unnest(queue.enqueue_batch('ring3', '{3,4}'));
+SELECT body FROM queue.peek('ring3');
+
+-- A full dead-letter queue: the rest waits, dead, where it died.
+SELECT queue.create('full dead', max_messages => 2);
+SELECT queue.create('full', dead_letter => 'full dead');
+CREATE FUNCTION settled(in_dead int, in_queue int) RETURNS TABLE (bodies text, dead bigint)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM wait_until(format('(SELECT count(*) = %s FROM queue.peek(''full dead'', 100))
+        AND (SELECT count(*) = %s FROM queue.peek(''full'', 100))', in_dead, in_queue));
+    PERFORM pg_sleep(0.3);
+    RETURN QUERY SELECT
+        (SELECT string_agg(p.body::text, ' ' ORDER BY p.id) FROM queue.peek('full dead', 100) p),
+        (SELECT count(*) FROM queue.peek('full', 100, 'dead'));
+END $$;
+SELECT count(*) FROM unnest(queue.enqueue_batch('full', '{1,2,3,4,5}'));
+SELECT queue.reject_batch('full', array_agg(receipt)) FROM queue.dequeue('full', 5);
+SELECT * FROM settled(2, 3);
+SELECT queue.ack('full dead', receipt) FROM queue.dequeue('full dead');
+SELECT * FROM settled(2, 2);
+SELECT queue.alter('full dead', overflow => 'block');
+SELECT queue.ack('full dead', receipt) FROM queue.dequeue('full dead');
+SELECT * FROM settled(2, 1);
+SELECT queue.purge('full dead');
+SELECT * FROM settled(1, 0);
+SELECT queue.enqueue('full dead', '"room for one"') > 0 AS ok;
+SELECT queue.alter('full dead', overflow => 'reject');
+SELECT error_of($$SELECT queue.enqueue('full dead', '"no more"')$$);
+
+-- ... drops its oldest, if it does that, and those alone.
+SELECT queue.alter('full dead', overflow => 'drop_oldest', max_messages => 3);
+SELECT queue.enqueue('full', '6') > 0 AS ok;
+SELECT queue.enqueue('full', '7') > 0 AS ok;
+SELECT queue.reject_batch('full', array_agg(receipt)) FROM queue.dequeue('full', 5);
+SELECT * FROM settled(3, 0);
+SELECT count(*) FROM unnest(queue.enqueue_batch('full', '{8,9,10,11,12,13,14}'));
+SELECT queue.reject_batch('full', array_agg(receipt)) FROM queue.dequeue('full', 10);
+SELECT * FROM settled(3, 0);
+SELECT count(*) FROM queue.dequeue('full dead', 3, '1 h');
+SELECT queue.enqueue('full', '15') > 0 AS ok;
+SELECT queue.reject('full', receipt) FROM queue.dequeue('full');
+SELECT * FROM settled(3, 1);
+
+-- Bytes, with those of the history: never more than there may be, and one that
+-- is too large does not hold up the others.
+SELECT queue.purge('full dead'), queue.purge('full');
+SELECT queue.alter('full dead', max_messages => 100, max_bytes => 3000, overflow => 'reject');
+SELECT queue.enqueue('full', payload => convert_to(repeat('x', 2900), 'UTF8')) > 0 AS large;
+SELECT count(queue.enqueue('full', g::text::jsonb, convert_to(repeat('x', 100), 'UTF8'))) FROM generate_series(1, 30) g;
+SELECT queue.reject_batch('full', array_agg(receipt)) FROM queue.dequeue('full', 100);
+SELECT wait_until($$(SELECT count(*) > 4 FROM queue.peek('full dead', 100))$$);
+SELECT pg_sleep(0.5);
+SELECT count(*) BETWEEN 5 AND 14 AS some, sum(length(payload) + pg_column_size(headers)) BETWEEN 2000 AND 3000 AS not_more
+  FROM queue.peek('full dead', 100);
+SELECT queue.alter('full dead', max_bytes => 30000);
+SELECT wait_until($$(SELECT count(*) = 31 FROM queue.peek('full dead', 100))$$);
+SELECT count(*) FROM queue.peek('full', 100);
+DROP FUNCTION settled;
+
+-- move and redrive are sends.
+SELECT queue.create('from');
+SELECT queue.create('to', max_messages => 3);
+SELECT count(*) FROM unnest(queue.enqueue_batch('from', '{1,2,3,4,5,6}'));
+SELECT error_of($$SELECT queue.move('from', 'to')$$);
+BEGIN;
+SELECT queue.move('from', 'to', 3);
+ROLLBACK;
+SELECT queue.move('from', 'to', 2);
+SELECT error_of($$SELECT queue.move('from', 'to', 2)$$);
+SELECT queue.move('from', 'to', 1);
+SELECT queue.alter('to', overflow => 'drop_oldest');
+SELECT queue.move('from', 'to', 2);
+SELECT body FROM queue.peek('to');
+SELECT queue.alter('to', overflow => 'block');
+SET lock_timeout = '50 ms';
+SELECT error_of($$SELECT queue.move('from', 'to', 1)$$);
+RESET lock_timeout;
+SELECT queue.ack('to', receipt) FROM queue.dequeue('to');
+SELECT queue.move('from', 'to', 1);
+SELECT body FROM queue.peek('to');
+SELECT queue.alter('to', overflow => 'reject');
+SELECT queue.enqueue('from', '8') > 0 AS ok;
+SELECT error_of($$SELECT queue.redrive('from', 'to')$$);
+SELECT body FROM queue.peek('from');
+-- What is dead in the queue itself has its room.
+SELECT queue.reject_batch('to', array_agg(receipt)) FROM queue.dequeue('to', 3);
+BEGIN;
+SELECT queue.redrive('to');
+ROLLBACK;
+SELECT queue.redrive('to');
+SELECT error_of($$SELECT queue.enqueue('to', '7')$$);
+SELECT queue.ack('to', receipt) FROM queue.dequeue('to');
+SELECT queue.enqueue('to', '7') > 0 AS ok;
+SELECT error_of($$SELECT queue.enqueue('to', '8')$$);
+SELECT body FROM queue.peek('to');
 
 -- block waits; bounded by lock_timeout and statement_timeout.
 SELECT queue.create('blk', max_messages => 2, overflow => 'block');

@@ -5,6 +5,7 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::Bin;
+use Hazard;
 use PostgreSQL::Test::Utils;
 use QueueTest;
 use Test::More;
@@ -102,6 +103,19 @@ cmp_ok($most, '<=', 20, "never more than the limit: $most");
 is(in_queue('blk'), 0, 'the queue is empty');
 is(state_of($db, "SELECT queue.enqueue_batch('blk', array_fill('1'::jsonb, ARRAY[20]))"),
 	undef, 'and its totals say so');
+
+# DDL that makes no room wakes one who waits for it, and he waits on.
+my $sender = connect_db($node, must => 1);
+my $blocked = begin_call($sender, "SELECT queue.enqueue('blk', '2') > 0");
+for my $ddl ("queue.pause('blk', enqueue => false)", "queue.resume('blk')",
+	"queue.alter('blk', visibility_timeout => '1 min')")
+{
+	$db->do("SELECT $ddl");
+	ok(!call_ended($blocked, 0.2), "$ddl: still full");
+}
+$db->do("SELECT queue.pop('blk')");
+is(end_call($blocked, 0.8), 1, '... and then goes on at once');
+is(in_queue('blk'), 20, 'as many as there may be');
 
 # What a prepared transaction makes of the totals is put right.
 $db->do("SELECT queue.create('pre', max_messages => 5)");
