@@ -10,6 +10,7 @@
 #define QUEUE_COMPAT_H
 
 #include "access/heapam_xlog.h"
+#include "access/hio.h"
 #include "access/visibilitymap.h"
 #include "access/xlog.h"
 #include "catalog/pg_class.h"
@@ -133,6 +134,17 @@ compat_wait_event(const char *name)
 #else
 #define compat_reindex(relid, flags, params) \
 	reindex_relation(NULL, relid, flags, params)
+#endif
+
+/* 16 can add several pages at once */
+#if PG_VERSION_NUM < 160000
+#define compat_buffer_for_tuple(rel, length, vmbuffer) \
+	RelationGetBufferForTuple(rel, length, InvalidBuffer, 0, NULL, \
+							  vmbuffer, NULL)
+#else
+#define compat_buffer_for_tuple(rel, length, vmbuffer) \
+	RelationGetBufferForTuple(rel, length, InvalidBuffer, 0, NULL, \
+							  vmbuffer, NULL, 1)
 #endif
 
 /* 18 has this in front of a declaration in place of an attribute behind it */

@@ -26,23 +26,30 @@
  *	  not count, though it may still be stored.
  *	- Entries are not seen by logical decoding.
  *
- * Locks: RowExclusiveLock on the current table, to the end of the transaction;
- * AccessShareLock on the other one, while looking; one buffer lock at a time.
- * Other transactions are waited for, with neither a buffer lock nor a
- * segment's lock held.
+ * A batch is written page by page where nobody comes in between; each of its
+ * ids is put into the index by itself, and checked, in the order of hashes.  A
+ * call opens each table, its index and a scan of it once.
+ *
+ * Locks: RowExclusiveLock on the current table and its index, to the end of
+ * the transaction; AccessShareLock on the others, to the end of the call; one
+ * buffer lock at a time.  Other transactions are waited for, with neither a
+ * buffer's lock or pin nor a segment's lock held.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/relscan.h"
 #include "access/skey.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "common/hashfn.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
@@ -51,6 +58,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "debug.h"
 #include "dedup.h"
 #include "page.h"
@@ -73,12 +81,16 @@ StaticAssertDecl(lengthof(classes) == DEDUP_CLASSES, "classes of windows");
 
 #define DEDUP_KEYS 3
 
-/* One table while a call uses it */
+/* One table while a call uses it, for all of its entries */
 typedef struct DedupTable
 {
 	Relation	rel;			/* NULL: not open */
-	Oid			index;
-	LOCKMODE	lockmode;
+	Relation	index;
+	LOCKMODE	lockmode;		/* of both */
+	IndexInfo  *info;			/* NULL: nothing was inserted yet */
+	SysScanDesc scan;			/* NULL: nothing was looked for yet */
+	ScanKeyData key[DEDUP_KEYS];
+	SnapshotData dirty;			/* the scan's */
 } DedupTable;
 
 /* One call's work */
@@ -208,7 +220,10 @@ dedup_set_id(DedupEntry *entry, text *dedup_id)
 												 entry->hash[0] | 1);
 }
 
-/* Opens a table of the run's class, or locks it more strongly */
+/*
+ * Opens a table of the run's class and its index, or locks them more
+ * strongly.
+ */
 static DedupTable *
 use_table(DedupRun *run, int which, LOCKMODE lockmode)
 {
@@ -217,13 +232,17 @@ use_table(DedupRun *run, int which, LOCKMODE lockmode)
 	if (table->rel != NULL && table->lockmode >= lockmode)
 		return table;
 	if (table->rel != NULL)
+	{
 		LockRelationOid(RelationGetRelid(table->rel), lockmode);
+		LockRelationOid(RelationGetRelid(table->index), lockmode);
+	}
 	else
 	{
 		const char *name = classes[run->dclass].table[which];
 
 		table->rel = table_open(relation_oid(name), lockmode);
-		table->index = relation_oid(psprintf("%s_pkey", name));
+		table->index = index_open(relation_oid(psprintf("%s_pkey", name)),
+								  lockmode);
 	}
 	table->lockmode = lockmode;
 	return table;
@@ -235,12 +254,19 @@ close_tables(DedupRun *run)
 {
 	for (int i = 0; i < DEDUP_TABLES; i++)
 	{
-		if (run->table[i].rel == NULL)
+		DedupTable *table = &run->table[i];
+		LOCKMODE	unlock = table->lockmode == AccessShareLock ?
+		AccessShareLock : NoLock;
+
+		if (table->rel == NULL)
 			continue;
-		table_close(run->table[i].rel,
-					run->table[i].lockmode == AccessShareLock ?
-					AccessShareLock : NoLock);
-		run->table[i].rel = NULL;
+		if (table->scan != NULL)
+			systable_endscan(table->scan);
+		if (table->info != NULL)
+			pfree(table->info);
+		index_close(table->index, unlock);
+		table_close(table->rel, unlock);
+		memset(table, 0, sizeof(*table));
 	}
 }
 
@@ -316,6 +342,49 @@ delete_entry(DedupTable *table, ItemPointer self)
 	return live;
 }
 
+/* Puts the scan back to where it began; it has nothing pinned then */
+static void
+rewind_scan(DedupTable *table)
+{
+	SysScanDesc scan = table->scan;
+
+	ExecClearTuple(scan->slot);
+	/* the columns of the table and of its index have the same numbers */
+	if (scan->irel != NULL)
+		index_rescan(scan->iscan, table->key, DEDUP_KEYS, NULL, 0);
+	else
+		table_rescan(scan->scan, table->key);
+}
+
+/*
+ * Starts to look for an id in a table, as systable_beginscan() does; but a
+ * call does that only once for each table.
+ */
+static SysScanDesc
+begin_scan(DedupRun *run, DedupTable *table, DedupEntry *entry)
+{
+	ScanKey		key = table->key;
+
+	if (table->scan != NULL)
+	{
+		key[1].sk_argument = Int64GetDatum(entry->hash[0]);
+		key[2].sk_argument = Int64GetDatum(entry->hash[1]);
+		rewind_scan(table);
+		return table->scan;
+	}
+	ScanKeyInit(&key[0], Anum_dedup_queue_id, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(run->queue_id));
+	ScanKeyInit(&key[1], Anum_dedup_hash1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(entry->hash[0]));
+	ScanKeyInit(&key[2], Anum_dedup_hash2, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(entry->hash[1]));
+	InitDirtySnapshot(table->dirty);
+	table->scan = systable_beginscan(table->rel,
+									 RelationGetRelid(table->index), true,
+									 &table->dirty, DEDUP_KEYS, key);
+	return table->scan;
+}
+
 /*
  * Looks for the id in a table, whoever entered it and whether or not that is
  * committed, but for the entry at own.  Waits for who is about to enter or
@@ -327,28 +396,18 @@ look_up(DedupRun *run, DedupTable *table, DedupEntry *entry, ItemPointer own,
 {
 	DedupLook	result = DEDUP_NOTHING;
 	TransactionId other = InvalidTransactionId;
+	SnapshotData *dirty = &table->dirty;
 	ItemPointerData self;
-	SnapshotData dirty;
-	ScanKeyData key[DEDUP_KEYS];
-	SysScanDesc scan;
+	SysScanDesc scan = begin_scan(run, table, entry);
 	HeapTuple	tup;
 
-	InitDirtySnapshot(dirty);
-	ScanKeyInit(&key[0], Anum_dedup_queue_id, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(run->queue_id));
-	ScanKeyInit(&key[1], Anum_dedup_hash1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(entry->hash[0]));
-	ScanKeyInit(&key[2], Anum_dedup_hash2, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(entry->hash[1]));
-	scan = systable_beginscan(table->rel, table->index, true, &dirty,
-							  DEDUP_KEYS, key);
 	while (result == DEDUP_NOTHING &&
 		   HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
 		if (own != NULL && ItemPointerEquals(own, &tup->t_self))
 			continue;
 		self = tup->t_self;
-		other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		other = TransactionIdIsValid(dirty->xmin) ? dirty->xmin : dirty->xmax;
 		if (TransactionIdIsValid(other))
 			result = DEDUP_CHANGED;
 		else if (entry_column(table, tup, Anum_dedup_entered_at) >
@@ -361,7 +420,7 @@ look_up(DedupRun *run, DedupTable *table, DedupEntry *entry, ItemPointer own,
 		else if (clean)
 			result = DEDUP_CHANGED;
 	}
-	systable_endscan(scan);
+	rewind_scan(table);
 
 	if (TransactionIdIsValid(other))
 		XactLockTableWait(other, table->rel, &self, XLTW_InsertIndex);
@@ -384,6 +443,46 @@ withdraw(DedupTable *table, ItemPointer self)
 	UnlockReleaseBuffer(buffer);
 }
 
+/* Makes the tuple of an entry */
+static HeapTuple
+form_entry(DedupRun *run, DedupTable *table, DedupEntry *entry,
+		   TimestampTz entered_at)
+{
+	Datum		values[Natts_dedup];
+	bool		nulls[Natts_dedup] = {0};
+
+	values[Anum_dedup_queue_id - 1] = Int32GetDatum(run->queue_id);
+	values[Anum_dedup_hash1 - 1] = Int64GetDatum(entry->hash[0]);
+	values[Anum_dedup_hash2 - 1] = Int64GetDatum(entry->hash[1]);
+	values[Anum_dedup_message_id - 1] = Int64GetDatum(entry->message_id);
+	values[Anum_dedup_entered_at - 1] = TimestampTzGetDatum(entered_at);
+	return heap_form_tuple(RelationGetDescr(table->rel), values, nulls);
+}
+
+/*
+ * Puts a tuple that is in the table into its index.  False, with the tuple
+ * taken back, when somebody was before us.
+ */
+static bool
+insert_index(DedupRun *run, DedupTable *table, DedupEntry *entry,
+			 ItemPointer self)
+{
+	Datum		values[DEDUP_KEYS];
+	bool		nulls[DEDUP_KEYS] = {0};
+	bool		unique;
+
+	if (table->info == NULL)
+		table->info = BuildIndexInfo(table->index);
+	values[Anum_dedup_queue_id - 1] = Int32GetDatum(run->queue_id);
+	values[Anum_dedup_hash1 - 1] = Int64GetDatum(entry->hash[0]);
+	values[Anum_dedup_hash2 - 1] = Int64GetDatum(entry->hash[1]);
+	unique = index_insert(table->index, values, nulls, self, table->rel,
+						  UNIQUE_CHECK_PARTIAL, false, table->info);
+	if (!unique)
+		withdraw(table, self);
+	return unique;
+}
+
 /*
  * Enters the id into a table.  False, having done nothing, when somebody was
  * before us.
@@ -392,30 +491,44 @@ static bool
 insert(DedupRun *run, DedupTable *table, DedupEntry *entry,
 	   TimestampTz entered_at, ItemPointer self)
 {
-	Relation	index = index_open(table->index, RowExclusiveLock);
-	IndexInfo  *info = BuildIndexInfo(index);
-	Datum		values[Natts_dedup];
-	bool		nulls[Natts_dedup] = {0};
-	HeapTuple	tup;
-	bool		unique;
+	HeapTuple	tup = form_entry(run, table, entry, entered_at);
 
-	values[Anum_dedup_queue_id - 1] = Int32GetDatum(run->queue_id);
-	values[Anum_dedup_hash1 - 1] = Int64GetDatum(entry->hash[0]);
-	values[Anum_dedup_hash2 - 1] = Int64GetDatum(entry->hash[1]);
-	values[Anum_dedup_message_id - 1] = Int64GetDatum(entry->message_id);
-	values[Anum_dedup_entered_at - 1] = TimestampTzGetDatum(entered_at);
-	tup = heap_form_tuple(RelationGetDescr(table->rel), values, nulls);
 	heap_insert(table->rel, tup, GetCurrentCommandId(true),
 				HEAP_INSERT_NO_LOGICAL, NULL);
-	unique = index_insert(index, values, nulls, &tup->t_self, table->rel,
-						  UNIQUE_CHECK_PARTIAL, false, info);
-	index_close(index, NoLock);
 	*self = tup->t_self;
 	heap_freetuple(tup);
-	pfree(info);
-	if (!unique)
-		withdraw(table, self);
-	return unique;
+	return insert_index(run, table, entry, self);
+}
+
+/* Puts tuples into a table, but not into its index: page by page */
+static void
+insert_tuples(DedupTable *table, HeapTuple *tuples, int n)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	CommandId	cid = GetCurrentCommandId(true);
+	Buffer		vmbuffer = InvalidBuffer;
+	int			done = 0;
+
+	while (done < n)
+	{
+		Buffer		buffer = compat_buffer_for_tuple(table->rel,
+													 tuples[done]->t_len,
+													 &vmbuffer);
+		int			placed = page_insert(table->rel, buffer, tuples + done,
+										 n - done, xid, cid);
+
+		UnlockReleaseBuffer(buffer);
+		if (placed == 0)
+		{
+			/* VACUUM has been there */
+			heap_insert(table->rel, tuples[done], cid, HEAP_INSERT_NO_LOGICAL,
+						NULL);
+			placed = 1;
+		}
+		done += placed;
+	}
+	if (BufferIsValid(vmbuffer))
+		ReleaseBuffer(vmbuffer);
 }
 
 /*
@@ -478,6 +591,96 @@ compare_entries(const void *a, const void *b)
 	return x->index - y->index;
 }
 
+/* Is it the id of the entry before this one? */
+static bool
+is_repeated(DedupEntry *entries, int i)
+{
+	return i > 0 && memcmp(entries[i].hash, entries[i - 1].hash,
+						   sizeof(entries[i].hash)) == 0;
+}
+
+/*
+ * Looks for an id that we have not entered in both tables; other is NULL where
+ * that cannot have it.  Waits until it is clear whether it is there.
+ */
+static void
+look_up_first(DedupRun *run, DedupTable *other, DedupTable *current,
+			  DedupEntry *entry)
+{
+	DedupLook	look;
+
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		look = DEDUP_NOTHING;
+		if (other != NULL)
+			look = look_up(run, other, entry, NULL, false);
+		if (look == DEDUP_NOTHING)
+			look = look_up(run, current, entry, NULL, true);
+		if (look != DEDUP_CHANGED)
+			break;
+		run->now = GetCurrentTimestamp();
+	}
+	entry->duplicate = entry->settled = look == DEDUP_DUPLICATE;
+}
+
+/*
+ * Enters a batch, as far as nobody comes in between: first looks for all ids,
+ * then writes the entries of all that are new, page by page, then puts one
+ * after the other into the index.  It stops, and takes back what is not in
+ * the index yet, when somebody has entered an id meanwhile: who waits for him
+ * must not have entered a later id.  Says which entries it has settled.
+ */
+static void
+enter_batch(DedupRun *run, DedupEntry *entries, int n)
+{
+	DedupState	state = present_state(run->dclass);
+	DedupEntry **new = palloc(n * sizeof(DedupEntry *));
+	HeapTuple  *tuples = palloc(n * sizeof(HeapTuple));
+	DedupTable *other = NULL;
+	DedupTable *table;
+	int			nnew = 0;
+	bool		stop = false;
+
+	if (dedup_since(state) > run->now - run->window)
+		other = use_table(run, 1 - dedup_current(state), AccessShareLock);
+	table = use_table(run, dedup_current(state), RowExclusiveLock);
+	if (window_changed(run))
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		if (is_repeated(entries, i))
+			continue;
+		look_up_first(run, other, table, &entries[i]);
+		if (entries[i].settled)
+			continue;
+		new[nnew] = &entries[i];
+		tuples[nnew++] = form_entry(run, table, &entries[i], run->now);
+	}
+	QUEUE_DEBUG_POINT("dedup");
+	insert_tuples(table, tuples, nnew);
+	for (int i = 0; i < nnew; i++)
+	{
+		ItemPointer self = &tuples[i]->t_self;
+
+		if (!stop && !insert_index(run, table, new[i], self))
+			stop = true;
+		else if (!stop)
+		{
+			pg_memory_barrier();
+			stop = present_state(run->dclass) != state;
+			new[i]->settled = !stop;
+			if (stop)
+				withdraw(table, self);
+		}
+		else
+			withdraw(table, self);
+		heap_freetuple(tuples[i]);
+	}
+	pfree(tuples);
+	pfree(new);
+}
+
 /*
  * Enters the dedup_ids of new messages.  Of each that is there already, be it
  * earlier in the batch, it says so and returns the id of the first message.
@@ -492,9 +695,21 @@ dedup_enter(Queue *q, DedupEntry *entries, int n)
 	set_window(&run);
 	qsort(entries, n, sizeof(DedupEntry), compare_entries);
 	for (int i = 0; i < n; i++)
+		entries[i].settled = false;
+	if (n > 1)
+		enter_batch(&run, entries, n);
+	for (int i = 0; i < n; i++)
 	{
 		int64		message_id = entries[i].message_id;
 
+		if (entries[i].settled)
+			continue;
+		if (is_repeated(entries, i))
+		{
+			entries[i].message_id = entries[i - 1].message_id;
+			entries[i].duplicate = true;
+			continue;
+		}
 		while (!try_to_enter(&run, &entries[i]))
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -520,8 +735,8 @@ empty_table(DedupRun *from, int which, DedupRun *to)
 
 	ScanKeyInit(&key, Anum_dedup_queue_id, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(from->queue_id));
-	scan = systable_beginscan(table->rel, table->index, true, snapshot, 1,
-							  &key);
+	scan = systable_beginscan(table->rel, RelationGetRelid(table->index), true,
+							  snapshot, 1, &key);
 	while (HeapTupleIsValid(tup = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();

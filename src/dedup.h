@@ -31,6 +31,7 @@ typedef struct DedupEntry
 	int64		hash[2];
 	int64		message_id;		/* the new one's; then that which counts */
 	bool		duplicate;		/* it is an earlier one's: do not store */
+	bool		settled;		/* nothing is left to do about it */
 	int			index;			/* in the caller's batch */
 } DedupEntry;
 

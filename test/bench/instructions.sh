@@ -30,6 +30,7 @@ cases() {
 		INSERT||0|INSERT INTO t (body) VALUES ('{"a": 1}') RETURNING id;
 		enqueue|queue_enqueue|0|SELECT queue.enqueue('q', '{"a": 1}');
 		enqueue_batch 100|queue_enqueue_batch|0|SELECT queue.enqueue_batch('q', bodies) FROM b;
+		enqueue_batch 100, dedup_ids|queue_enqueue_batch|0|SELECT queue.enqueue_batch('q', bodies, dedup_ids => ARRAY(SELECT gen_random_uuid()::text FROM generate_series(1, 100))) FROM b;
 		UPDATE SKIP LOCKED||2000|UPDATE t SET state = 1 WHERE id = (SELECT id FROM t WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, body;
 		dequeue|queue_dequeue|2000|SELECT receipt, body FROM queue.dequeue('q');
 		dequeue 100|queue_dequeue|60000|SELECT receipt, body FROM queue.dequeue('q', 100);
