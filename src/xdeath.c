@@ -18,6 +18,7 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
@@ -76,58 +77,135 @@ field_is(JsonbValue *entry, const char *key, const char *text)
 		memcmp(v->val.string.val, text, v->val.string.len) == 0;
 }
 
-/* Adds an instant, in UTC */
-static void
-add_time(StringInfo json, TimestampTz at)
+/* An instant as text, in UTC; that of the last call is kept */
+static char *
+time_text(TimestampTz at)
 {
-	char		buffer[MAXDATELEN + 1];
+	static TimestampTz last = DT_NOBEGIN;
+	static char buffer[MAXDATELEN + 1];
 	int			utc = 0;
 
-	JsonEncodeDateTime(buffer, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
-	escape_json(json, buffer);
+	if (at != last)
+		JsonEncodeDateTime(buffer, TimestampTzGetDatum(at), TIMESTAMPTZOID,
+						   &utc);
+	last = at;
+	return buffer;
 }
 
-/* Adds the text of an entry's field, or the present instant */
-static void
-add_first(StringInfo json, JsonbValue *before, TimestampTz at)
-{
-	JsonbValue *first = before == NULL ? NULL :
-		field(before, "first", jbvString);
-
-	if (first == NULL)
-		add_time(json, at);
-	else
-		escape_json(json, pnstrdup(first->val.string.val,
-								   first->val.string.len));
-}
-
-/* Adds how often it has died this way, this time included */
-static void
-add_count(StringInfo json, JsonbValue *before)
+/* How often it has died this way, this time included */
+static Numeric
+next_count(JsonbValue *before)
 {
 	Numeric		one = int64_to_numeric(1);
 	JsonbValue *count = before == NULL ? NULL :
 		field(before, "count", jbvNumeric);
-	Datum		sum = NumericGetDatum(one);
+	Datum		sum;
 
 	/* whoever forged a history may have put any number there */
-	if (count != NULL)
-		sum = DirectFunctionCall2(numeric_add, sum,
-								  NumericGetDatum(count->val.numeric));
-	appendStringInfoString(json,
-						   DatumGetCString(DirectFunctionCall1(numeric_out,
-															   sum)));
+	if (count == NULL)
+		return one;
+	sum = DirectFunctionCall2(numeric_add, NumericGetDatum(one),
+							  NumericGetDatum(count->val.numeric));
+	return DatumGetNumeric(sum);
 }
 
-/* Adds an entry of before as it was */
 static void
-add_entry(StringInfo json, JsonbValue *entry)
+set_text(JsonbValue *value, char *text, int length)
 {
-	Jsonb	   *value = JsonbValueToJsonb(entry);
+	value->type = jbvString;
+	value->val.string.val = text;
+	value->val.string.len = length;
+}
 
-	appendStringInfoString(json, ", ");
-	/* a scalar is printed without the array around it */
-	JsonbToCString(json, &value->root, VARSIZE(value));
+/* Starts a pair; returns its value */
+static JsonbValue *
+add_pair(JsonbValue *object, char *key)
+{
+	JsonbPair  *pair = &object->val.object.pairs[object->val.object.nPairs++];
+
+	set_text(&pair->key, key, strlen(key));
+	return &pair->value;
+}
+
+/* Adds a pair of a key and a text */
+static void
+add_text(JsonbValue *object, char *key, const char *text)
+{
+	set_text(add_pair(object, key), unconstify(char *, text), strlen(text));
+}
+
+/* The same with a number */
+static void
+add_number(JsonbValue *object, char *key, Numeric number)
+{
+	JsonbValue *value = add_pair(object, key);
+
+	value->type = jbvNumeric;
+	value->val.numeric = number;
+}
+
+/* Makes an object, in memory, that is about to get pairs */
+static void
+make_object(JsonbValue *object, JsonbPair *pairs)
+{
+	object->type = jbvObject;
+	object->val.object.nPairs = 0;
+	object->val.object.pairs = pairs;
+}
+
+/* A death of this queue and reason, and whether the entry is of one */
+typedef struct Death
+{
+	const char *queue;
+	const char *reason;
+} Death;
+
+static bool
+is_of(JsonbValue *entry, const Death *death)
+{
+	return field_is(entry, "queue", death->queue) &&
+		field_is(entry, "reason", death->reason);
+}
+
+/* The entries of a history that are of other deaths, 0 = none */
+static Datum
+other_entries(JsonbContainer *entries, const Death *death)
+{
+	int			n = entries == NULL ? 0 : JsonContainerSize(entries);
+	StringInfoData json;
+
+	if (n == 0)
+		return (Datum) 0;
+	initStringInfo(&json);
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *entry = getIthJsonbValueFromContainer(entries, i);
+		Jsonb	   *value;
+
+		if (is_of(entry, death))
+			continue;
+		value = JsonbValueToJsonb(entry);
+		appendStringInfoString(&json, json.len == 0 ? "[" : ", ");
+		/* a scalar is printed without the array around it */
+		JsonbToCString(&json, &value->root, VARSIZE(value));
+	}
+	if (json.len == 0)
+		return (Datum) 0;
+	appendStringInfoChar(&json, ']');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* The entry behind all others of the header added */
+static Datum
+append_entries(Datum added, Datum array, Datum others)
+{
+	Datum		key = CStringGetTextDatum(XDEATH_KEY);
+	ArrayType  *path = construct_array(&key, 1, TEXTOID, -1, false,
+									   TYPALIGN_INT);
+
+	array = DirectFunctionCall2(jsonb_concat, array, others);
+	return DirectFunctionCall4(jsonb_set, added, PointerGetDatum(path), array,
+							   BoolGetDatum(true));
 }
 
 /*
@@ -138,48 +216,51 @@ Jsonb *
 xdeath_add(Jsonb *headers, const char *queue, DeathReason reason, int64 id,
 		   TimestampTz at, const char *detail)
 {
-	const char *name = reason_names[reason];
+	Death		death = {queue, reason_names[reason]};
 	JsonbContainer *entries = history(headers);
 	int			n = entries == NULL ? 0 : JsonContainerSize(entries);
 	JsonbValue *before = NULL;
-	StringInfoData json;
+	JsonbValue *first;
+	JsonbValue	entry;
+	JsonbValue	array = {.type = jbvArray};
+	JsonbValue	header;
+	JsonbPair	pairs[7];
+	JsonbPair	header_pair;
+	Datum		others = other_entries(entries, &death);
 	Datum		added;
 
 	for (int i = 0; i < n && before == NULL; i++)
 	{
-		JsonbValue *entry = getIthJsonbValueFromContainer(entries, i);
+		JsonbValue *old = getIthJsonbValueFromContainer(entries, i);
 
-		if (field_is(entry, "queue", queue) && field_is(entry, "reason", name))
-			before = entry;
+		if (is_of(old, &death))
+			before = old;
 	}
+	first = before == NULL ? NULL : field(before, "first", jbvString);
 
-	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"" XDEATH_KEY "\": [{\"queue\": ");
-	escape_json(&json, queue);
-	appendStringInfo(&json, ", \"reason\": \"%s\", \"count\": ", name);
-	add_count(&json, before);
-	appendStringInfoString(&json, ", \"first\": ");
-	add_first(&json, before, at);
-	appendStringInfoString(&json, ", \"last\": ");
-	add_time(&json, at);
-	appendStringInfo(&json, ", \"id\": %lld", (long long) id);
+	/* in jsonb's order of keys: shorter ones first, then by their bytes */
+	make_object(&entry, pairs);
+	add_number(&entry, "id", int64_to_numeric(id));
+	add_text(&entry, "last", time_text(at));
+	add_number(&entry, "count", next_count(before));
+	if (first != NULL)
+		*add_pair(&entry, "first") = *first;
+	else
+		add_text(&entry, "first", time_text(at));
+	add_text(&entry, "queue", death.queue);
 	if (detail != NULL)
-	{
-		appendStringInfoString(&json, ", \"detail\": ");
-		escape_json(&json, detail);
-	}
-	appendStringInfoChar(&json, '}');
-	for (int i = 0; i < n; i++)
-	{
-		JsonbValue *entry = getIthJsonbValueFromContainer(entries, i);
+		add_text(&entry, "detail", detail);
+	add_text(&entry, "reason", death.reason);
 
-		if (!field_is(entry, "queue", queue) ||
-			!field_is(entry, "reason", name))
-			add_entry(&json, entry);
-	}
-	appendStringInfoString(&json, "]}");
-
-	added = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+	array.val.array.nElems = 1;
+	array.val.array.elems = &entry;
+	make_object(&header, &header_pair);
+	*add_pair(&header, XDEATH_KEY) = array;
+	added = JsonbPGetDatum(JsonbValueToJsonb(&header));
+	if (others != (Datum) 0)
+		added = append_entries(added,
+							   JsonbPGetDatum(JsonbValueToJsonb(&array)),
+							   others);
 	if (headers != NULL && JB_ROOT_IS_OBJECT(headers))
 		added = DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(headers),
 									added);
