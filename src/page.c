@@ -335,7 +335,6 @@ set_deleted(HeapTupleHeader header, ItemPointer self, TransactionId xid,
 			CommandId cid, bool iscombo)
 {
 	header->t_infomask &= ~(HEAP_XMAX_BITS | HEAP_MOVED);
-	header->t_infomask2 &= ~HEAP_KEYS_UPDATED;
 	header->t_infomask2 |= HEAP_KEYS_UPDATED;
 	HeapTupleHeaderClearHotUpdated(header);
 	HeapTupleHeaderSetXmax(header, xid);
