@@ -31,12 +31,25 @@ sub server_conf
 	  'max_prepared_transactions = 10', 'autovacuum_naptime = 1d', @_;
 }
 
+# Servers that run at the end are stopped at once, which leaves no counts of
+# lines for make coverage.
+my @servers;
+
+END
+{
+	my $status = $?;
+	eval { $_->stop('fast', fail_ok => 1) }
+	  for $ENV{COVERAGE} ? @servers : ();
+	$? = $status;
+}
+
 # A running server with the extension in database postgres.  Options: init
 # (for Cluster's init), conf (lines), extension => 0.
 sub new_server
 {
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
+	push @servers, $node;
 	$node->init(%{ $options{init} // {} });
 	$node->append_conf('postgresql.conf',
 		server_conf(@{ $options{conf} // [] }));

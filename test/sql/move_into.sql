@@ -1,0 +1,66 @@
+--
+-- What comes into a queue otherwise than by enqueue: into one of kind fifo in
+-- the order of the source, into one with limits so that it counts, but for
+-- replay is not refused.
+--
+SELECT queue.create('mi');
+SELECT queue.create('mi_line', kind => 'fifo');
+SELECT queue.enqueue_batch('mi', (SELECT array_agg(to_jsonb(i)) FROM generate_series(1, 300) i),
+                           keys => (SELECT array_agg('k' || i % 3) FROM generate_series(1, 300) i)) IS NOT NULL AS ok;
+SELECT queue.move('mi', 'mi_line');
+SELECT queue.enqueue('mi_line', '301', key => 'k1') IS NOT NULL AS ok;
+SELECT key, count(*), array_agg(body::int ORDER BY ordinality) = array_agg(body::int ORDER BY body::int) AS ordered
+  FROM queue.dequeue('mi_line', 1000) WITH ORDINALITY GROUP BY key ORDER BY key;
+
+-- Moved messages count and are not refused.
+SELECT queue.create('mi_few', max_messages => 5, max_bytes => 1000);
+SELECT queue.enqueue_batch('mi', ARRAY['1', '2', '3', '4', '5', '6', '7']::jsonb[]) IS NOT NULL AS ok;
+BEGIN;
+SELECT queue.move('mi', 'mi_few', 6);
+SELECT error_of($$SELECT queue.enqueue('mi_few', '8')$$);
+ROLLBACK;
+SELECT queue.move('mi', 'mi_few', 4);
+SELECT queue.enqueue('mi_few', '8') IS NOT NULL AS ok;
+SELECT error_of($$SELECT queue.enqueue('mi_few', '9')$$);
+SELECT queue.move('mi', 'mi_few');
+SELECT total FROM queue.stats WHERE queue = 'mi_few';
+SELECT count(*) FROM queue.pop('mi_few', 3);
+SELECT error_of($$SELECT queue.enqueue('mi_few', '9')$$);
+SELECT count(*) FROM queue.pop('mi_few');
+SELECT queue.enqueue('mi_few', '9') IS NOT NULL AS ok;
+
+-- Copies of replay are sent.
+SELECT queue.create('mi_kept', archive => '1 h');
+SELECT queue.enqueue_batch('mi_kept', ARRAY['1', '2', '3']::jsonb[]) IS NOT NULL AS ok;
+SELECT count(*) FROM queue.pop('mi_kept', 3);
+SELECT error_of($$SELECT queue.replay('mi_kept', '-infinity', target => 'mi_few')$$);
+SELECT count(*) FROM queue.pop('mi_few', 3);
+SELECT queue.replay('mi_kept', '-infinity', target => 'mi_few');
+SELECT total FROM queue.stats WHERE queue = 'mi_few';
+SELECT queue.replay('mi_kept', '-infinity', target => 'mi_line');
+-- nothing in its archive yet
+SELECT queue.alter('mi', archive => '1 h');
+SELECT count(*) FROM queue.archived('mi');
+
+SELECT queue.drop(queue, true) FROM queue.queues WHERE queue ~ '^mi' ORDER BY queue;
+
+-- A lease whose ack is undone behind a savepoint that was released ends with
+-- its session all the same.
+SELECT queue.create('mi_rel', visibility_timeout => '1 h');
+SELECT queue.enqueue_batch('mi_rel', ARRAY['1', '2']::jsonb[]) IS NOT NULL AS ok;
+SET queue.release_on_disconnect = on;
+SELECT receipt AS r1 FROM queue.dequeue('mi_rel') \gset
+SELECT receipt AS r2 FROM queue.dequeue('mi_rel') \gset
+BEGIN;
+SAVEPOINT s;
+SELECT queue.ack('mi_rel', :r1);
+RELEASE s;
+ROLLBACK;
+BEGIN;
+SAVEPOINT s;
+SELECT queue.ack('mi_rel', :r2);
+RELEASE s;
+COMMIT;
+\c -
+SELECT body, failures FROM queue.dequeue('mi_rel', 5, wait => '10 s');
+SELECT queue.drop('mi_rel', true);
