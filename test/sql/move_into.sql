@@ -1,7 +1,6 @@
 --
 -- What comes into a queue otherwise than by enqueue: into one of kind fifo in
--- the order of the source, into one with limits so that it counts, but for
--- replay is not refused.
+-- the order of the source, into one with limits so that it counts.
 --
 SELECT queue.create('mi');
 SELECT queue.create('mi_line', kind => 'fifo');
@@ -12,28 +11,23 @@ SELECT queue.enqueue('mi_line', '301', key => 'k1') IS NOT NULL AS ok;
 SELECT key, count(*), array_agg(body::int ORDER BY ordinality) = array_agg(body::int ORDER BY body::int) AS ordered
   FROM queue.dequeue('mi_line', 1000) WITH ORDINALITY GROUP BY key ORDER BY key;
 
--- Moved messages count and are not refused.
+-- Moved messages count, and need room like others.
 SELECT queue.create('mi_few', max_messages => 5, max_bytes => 1000);
 SELECT queue.enqueue_batch('mi', ARRAY['1', '2', '3', '4', '5', '6', '7']::jsonb[]) IS NOT NULL AS ok;
 BEGIN;
-SELECT queue.move('mi', 'mi_few', 6);
-SELECT error_of($$SELECT queue.enqueue('mi_few', '8')$$);
+SELECT queue.move('mi', 'mi_few', 5);
+SELECT split_part(error_of($$SELECT queue.enqueue('mi_few', '8')$$), E'\n', 1);
 ROLLBACK;
 SELECT queue.move('mi', 'mi_few', 4);
 SELECT queue.enqueue('mi_few', '8') IS NOT NULL AS ok;
-SELECT error_of($$SELECT queue.enqueue('mi_few', '9')$$);
-SELECT queue.move('mi', 'mi_few');
+SELECT split_part(error_of($$SELECT queue.move('mi', 'mi_few')$$), E'\n', 1);
 SELECT total FROM queue.stats WHERE queue = 'mi_few';
-SELECT count(*) FROM queue.pop('mi_few', 3);
-SELECT error_of($$SELECT queue.enqueue('mi_few', '9')$$);
-SELECT count(*) FROM queue.pop('mi_few');
-SELECT queue.enqueue('mi_few', '9') IS NOT NULL AS ok;
 
 -- Copies of replay are sent.
 SELECT queue.create('mi_kept', archive => '1 h');
 SELECT queue.enqueue_batch('mi_kept', ARRAY['1', '2', '3']::jsonb[]) IS NOT NULL AS ok;
 SELECT count(*) FROM queue.pop('mi_kept', 3);
-SELECT error_of($$SELECT queue.replay('mi_kept', '-infinity', target => 'mi_few')$$);
+SELECT split_part(error_of($$SELECT queue.replay('mi_kept', '-infinity', target => 'mi_few')$$), E'\n', 1);
 SELECT count(*) FROM queue.pop('mi_few', 3);
 SELECT queue.replay('mi_kept', '-infinity', target => 'mi_few');
 SELECT total FROM queue.stats WHERE queue = 'mi_few';
