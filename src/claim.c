@@ -785,6 +785,7 @@ claim_messages(Claim *claim)
 {
 	ClaimRun	run = {0};
 
+	claim->newer = false;
 	require_place(claim->q);
 	if (claim->q->single_active && !active_become(claim->q->shared))
 		return 0;
@@ -802,7 +803,6 @@ claim_messages(Claim *claim)
 	if (claim->pop)
 		run.archive = archive_begin(claim->q, run.now);
 
-	claim->newer = false;
 	if (claim->filter != NULL)
 	{
 		run.filter = filter_open(claim->q, claim->filter);

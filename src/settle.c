@@ -154,7 +154,9 @@ change_head(Settle *s, MessageHead *head, TimestampTz expires_at)
 			}
 			if (s->delay < 0)
 				delay = claim_retry_delay(s->q, head->failures);
-			head->visible_at = timestamp_plus(s->now, delay);
+			/* not later than it was: who read the clock before must see it */
+			if (delay > 0 || head->visible_at > s->now)
+				head->visible_at = timestamp_plus(s->now, delay);
 			break;
 		case SETTLE_REJECT:
 			message_set_dead(head, DEATH_REJECTED);

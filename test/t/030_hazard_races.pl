@@ -236,5 +236,21 @@ is(end_call($wait), 'error 57014', 'hazard 16: a woken waiter is cancelled');
 is(scalar(() = end_call($next)), 1, '... and passes its wake-up on');
 cmp_ok(time - $start, '<', 2, '... at once');
 
+# A rolled back pop has its failure counted while a call that has read the
+# clock comes along: the message was ready all the time.
+fill('clock', 1);
+my $popper = connect_db($node, must => 1, transactions => 1);
+value($popper, "SELECT id FROM queue.pop('clock')");
+stop_at($node, $a, 'own_shown');
+my $late = begin_call($a, "SELECT id FROM queue.dequeue('clock')");
+reached($node, 'own_shown');
+$popper->rollback;
+ok(wait_for_true(10, sub { 1 == value($db, "SELECT failures
+	FROM queue.peek('clock')") }), 'hazard 16: a failure is counted');
+release($node, 'own_shown');
+is(scalar(() = end_call($late)), 1,
+	'... and the message is not hidden from who has read the clock');
+$popper->disconnect;
+
 is(crashed($node), '', 'no crash');
 done_testing();
