@@ -114,8 +114,21 @@ for my $ddl ("queue.pause('blk', enqueue => false)", "queue.resume('blk')",
 	ok(!call_ended($blocked, 0.2), "$ddl: still full");
 }
 $db->do("SELECT queue.pop('blk')");
-is(end_call($blocked, 0.8), 1, '... and then goes on at once');
+is(end_call($blocked, 5), 1, '... until there is room');
 is(in_queue('blk'), 20, 'as many as there may be');
+
+# Room wakes him: he would look by himself a second after his last look.
+my @slept;
+for (1 .. 5)
+{
+	$blocked = begin_call($sender, "SELECT queue.enqueue('blk', '2') > 0");
+	sleep 0.1;
+	my $start = time;
+	$db->do("SELECT queue.pop('blk')");
+	is(end_call($blocked, 5), 1, 'one who waits for room');
+	push @slept, time - $start;
+}
+cmp_ok(median(@slept), '<', 0.5, 'is woken by it');
 
 # What a prepared transaction makes of the totals is put right.
 $db->do("SELECT queue.create('pre', max_messages => 5)");
