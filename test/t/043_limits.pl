@@ -208,6 +208,31 @@ for my $round (1 .. 4)
 }
 cmp_ok($sizes[3], '<=', $sizes[1] + 65536, "their size is bounded: @sizes");
 
+# The tables are switched after one sender has looked, and before he enters his
+# id; another one with the same id enters it in the new one.
+my $slow = connect_db($node, must => 1);
+for my $case ([ 7, 'race', "queue.enqueue('ded', '7', dedup_id => 'race')" ],
+	[ 8, 'race 2', "(queue.enqueue_batch('ded', '{8,9}',
+		dedup_ids => '{race 2,race 3}'))[1]" ])
+{
+	my ($body, $id, $form) = @$case;
+	ok(wait_for_true(30, sub { value($db, "SELECT pg_relation_size('queue.dedup_minutes_a') + pg_relation_size('queue.dedup_minutes_b') = 0") }),
+		'both tables are emptied');
+	stop_at($node, $slow, 'dedup');
+	my $late = begin_call($slow, "SELECT $form");
+	reached($node, 'dedup');
+	my $old = value($db, 'SELECT current FROM queue.dedup_def WHERE class = 0');
+	$db->do("SELECT queue.enqueue('ded', '0', dedup_id => 'for $id')");
+	ok(wait_for_true(15, sub { value($db, 'SELECT current FROM queue.dedup_def WHERE class = 0') != $old }),
+		'a switch while a sender is about to enter his id');
+	sleep 0.2;
+	my $winner = value($db, "SELECT queue.enqueue('ded', '$body', dedup_id => '$id')");
+	release($node, 'dedup');
+	is(end_call($late), $winner, 'he finds the one who entered it meanwhile');
+	is(value($db, "SELECT count(*) FROM queue.ded WHERE body = '$body'"), 1,
+		'and one message is stored');
+}
+
 # An id counts across a switch, and after a crash.
 $db->do("SELECT queue.create('long', dedup_window => '4 min')");
 my $first = value($db, "SELECT queue.enqueue('long', '1', dedup_id => 'x')");
