@@ -23,6 +23,10 @@ from server import children, query
 LONGEST_LEASE = 5
 
 
+# Prepared transactions are left open for so long, since others wait for them
+PREPARED_SECONDS = 20
+
+
 class Faults:
     def __init__(self, server, seed, log, points):
         self.server = server
@@ -32,6 +36,7 @@ class Faults:
         self.counts = collections.Counter()
         self.kills = 0
         self.held = []
+        self.finish_at = 0
         self.shim = None
         if os.environ.get("QUEUE_SHIM"):
             with open(os.environ["QUEUE_SHIM"], "r+b") as file:
@@ -277,8 +282,9 @@ class Faults:
         query("SELECT queue.resume('work')")
 
     def dump(self):
-        subprocess.run(["pg_dump", "-f", "/dev/null", "postgres"],
-                       check=False, stderr=subprocess.DEVNULL, timeout=60)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(["pg_dump", "-f", "/dev/null", "postgres"],
+                           check=False, stderr=subprocess.DEVNULL, timeout=60)
 
     def create_database(self):
         """Refused while the load is connected; the worker gives way."""
@@ -306,6 +312,9 @@ class Faults:
 
     def strike(self):
         """One fault, or up to three at once."""
+        if time.monotonic() > self.finish_at:
+            self.finish_at = time.monotonic() + PREPARED_SECONDS
+            self.run(Faults.finish_prepared, False)
         for _ in range(self.random.choice([1, 1, 1, 2, 3])):
             crashes = self.random.random() < 0.45
             faults = self.CRASHES if crashes else self.OTHERS

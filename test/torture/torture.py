@@ -217,7 +217,8 @@ def run_load(options, names, functions, server, seed, directory):
                 for kind, name in kinds]
     sessions.append(load.Mender("mender", path=f"{directory}/m.log",
                                 functions=functions, **common))
-    processes = [multiprocessing.Process(target=s.run) for s in sessions]
+    processes = [multiprocessing.Process(target=s.run, daemon=True)
+                 for s in sessions]
     for process in processes:
         process.start()
     log = []
@@ -226,8 +227,12 @@ def run_load(options, names, functions, server, seed, directory):
         time.sleep(trouble.random.uniform(0.2, options.pause))
         trouble.strike()
     trouble.end()
+    # who sends what a prepared transaction has sent waits for its end
+    while any(process.is_alive() for process in processes):
+        time.sleep(0.5)
+        with contextlib.suppress(psycopg2.Error):
+            trouble.finish_prepared()
     for process in processes:
-        process.join()
         if process.exitcode:
             log.append({"op": "left", "q": "", "t0": 0, "t": 0,
                         "example": "a session of the load failed"})
