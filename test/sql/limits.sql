@@ -203,12 +203,14 @@ SELECT error_of($$SELECT queue.enqueue('ring2', '7')$$);
 SELECT body FROM queue.peek('ring2');
 SELECT body FROM queue.peek('ring dead');
 
--- From pages that VACUUM found visible to all.
+-- From pages that VACUUM found visible to all, at the latest when the worker's
+-- transactions of now are over.
 SELECT queue.create('ring3', max_messages => 2, overflow => 'drop_oldest');
 SELECT count(*) FROM unnest(queue.enqueue_batch('ring3', '{1,2}'));
 \set ECHO none
-SELECT format('VACUUM %s', s.relation) FROM queue.segment_def s
-  JOIN queue.queue_def d ON d.id = s.queue_id WHERE d.name = 'ring3' \gexec
+SELECT 'DO $$BEGIN PERFORM pg_sleep(0.2); END$$', format('VACUUM %s', s.relation)
+  FROM queue.segment_def s JOIN queue.queue_def d ON d.id = s.queue_id,
+       generate_series(1, 3) WHERE d.name = 'ring3' \gexec
 \set ECHO all
 SELECT count(*) FROM unnest(queue.enqueue_batch('ring3', '{3,4}'));
 SELECT body FROM queue.peek('ring3');
