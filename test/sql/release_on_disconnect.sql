@@ -77,3 +77,17 @@ END $$;
 SELECT body, state, failures FROM queue.peek('last');
 
 SELECT queue.drop(queue, force => true) FROM queue.queues;
+
+-- A session that has as many leases as are remembered forgets those that are
+-- over for a new one.
+SELECT queue.create('many');
+SELECT cardinality(queue.enqueue_batch('many', array_fill('1'::jsonb, ARRAY[5000])));
+SET queue.release_on_disconnect = on;
+SELECT count(*) FROM queue.dequeue('many', 5000, visibility => '10 ms');
+SELECT queue.purge('many');
+SELECT queue.enqueue('many', '"last"') > 0 AS ok;
+SELECT pg_sleep(1.1);
+SELECT body FROM queue.dequeue('many', visibility => '1 h');
+\c -
+SELECT body, failures FROM queue.dequeue('many', wait => '10 s');
+SELECT queue.drop('many', true);
