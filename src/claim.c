@@ -202,13 +202,13 @@ static bool
 wanted(ClaimRun *run, PageLook *look, HeapTuple tup, MessageHead *head,
 	   int ntaken)
 {
+	if (run->taken + ntaken >= run->claim->max)
+		return false;
 	if (head->visible_at > run->now)
 		return false;
 	if ((map_lane(head->priority) | 1) < run->lane)
 		return false;
 	if (run->quiet && look_is_noisy(look))
-		return false;
-	if (run->taken + ntaken >= run->claim->max)
 		return false;
 	if (look->offset > RECEIPT_MAX_OFFSET)
 		return false;

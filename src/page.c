@@ -75,26 +75,14 @@ locked_by_us(TransactionId xmax, uint16 infomask)
 }
 
 /*
- * Is the message at a normal item live, gone, or undecided?  Fills *tup; the
- * caller holds at least a share lock on the buffer.  Sets hint bits.
+ * What page_message_status() returns where the hint bits do not tell: the
+ * transactions are asked.
  */
 MessageStatus
-page_message_status(Page page, OffsetNumber offset, Relation rel,
-					Buffer buffer, HeapTuple tup, MessageDecider *decider)
+page_ask_status(HeapTuple tup, Buffer buffer, MessageDecider *decider)
 {
-	ItemId		lp = PageGetItemId(page, offset);
-	HeapTupleHeader header = (HeapTupleHeader) PageGetItem(page, lp);
+	HeapTupleHeader header = tup->t_data;
 	TransactionId xmax;
-
-	tup->t_data = header;
-	tup->t_len = ItemIdGetLength(lp);
-	tup->t_tableOid = RelationGetRelid(rel);
-	ItemPointerSet(&tup->t_self, BufferGetBlockNumber(buffer), offset);
-
-	/* as HeapTupleSatisfiesUpdate() would find, and so it is for most */
-	if ((header->t_infomask & HEAP_XMIN_COMMITTED) != 0 &&
-		(header->t_infomask & HEAP_XMAX_INVALID) != 0)
-		return MESSAGE_LIVE;
 
 	xmax = HeapTupleHeaderGetRawXmax(header);
 	decider->is_multi = false;

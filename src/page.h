@@ -9,7 +9,7 @@
 
 #include "access/htup.h"
 #include "access/xlogdefs.h"
-#include "storage/buf.h"
+#include "storage/bufmgr.h"
 #include "utils/rel.h"
 
 #include "layout.h"
@@ -37,10 +37,31 @@ typedef struct PageWrite
 	int			n;				/* messages to be changed */
 } PageWrite;
 
-extern MessageStatus page_message_status(Page page, OffsetNumber offset,
-										 Relation rel, Buffer buffer,
-										 HeapTuple tup,
-										 MessageDecider *decider);
+extern MessageStatus page_ask_status(HeapTuple tup, Buffer buffer,
+									 MessageDecider *decider);
+
+/*
+ * Is the message at a normal item live, gone, or undecided?  Fills *tup; the
+ * caller holds at least a share lock on the buffer.  Sets hint bits.
+ */
+static inline MessageStatus
+page_message_status(Page page, OffsetNumber offset, Relation rel,
+					Buffer buffer, HeapTuple tup, MessageDecider *decider)
+{
+	ItemId		lp = PageGetItemId(page, offset);
+	HeapTupleHeader header = (HeapTupleHeader) PageGetItem(page, lp);
+
+	tup->t_data = header;
+	tup->t_len = ItemIdGetLength(lp);
+	tup->t_tableOid = RelationGetRelid(rel);
+	ItemPointerSet(&tup->t_self, BufferGetBlockNumber(buffer), offset);
+
+	/* as HeapTupleSatisfiesUpdate() would find, and so it is for most */
+	if ((header->t_infomask & HEAP_XMIN_COMMITTED) != 0 &&
+		(header->t_infomask & HEAP_XMAX_INVALID) != 0)
+		return MESSAGE_LIVE;
+	return page_ask_status(tup, buffer, decider);
+}
 
 extern void page_wait_for_decider(Relation rel, const MessageDecider *decider,
 								  ItemPointer address);
