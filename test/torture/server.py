@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -69,13 +70,22 @@ class Server:
                               check=False).returncode == 0
 
     def start(self):
-        # what is left of a killed server goes within moments
-        for _ in range(300):
+        # what is left of a killed server goes within moments, but for who
+        # waits for a lock of a killed process
+        for attempt in range(300):
             if self.is_up():
                 return
-            self.pg_ctl("start")
+            if self.pg_ctl("start") != 0 and attempt % 50 == 49:
+                self.kill_orphans()
             time.sleep(0.1)
         raise RuntimeError("the server does not start again")
+
+    def kill_orphans(self):
+        """Those of a server whose postmaster is gone."""
+        for path in glob.glob("/proc/[0-9]*/cwd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(path) == self.data:
+                    os.kill(int(path.split("/")[2]), signal.SIGKILL)
 
     def stop(self, mode):
         self.pg_ctl("-m", mode, "stop")
