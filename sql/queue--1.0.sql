@@ -236,7 +236,7 @@ COMMENT ON COLUMN queue.message.visible_at IS
 
 -- create: makes a queue; the same call again does nothing.
 --   name                1 to 255 bytes
---   kind                work (fifo, stream: not yet)
+--   kind                work, fifo (stream: not yet)
 --   visibility_timeout  how long a delivered message stays leased; > 0
 --   max_attempts        failures after which a message is dead; >= 1,
 --                       NULL = no limit, or 10 with dead_letter
