@@ -178,6 +178,13 @@ class Faults:
 
     CRASHES[little_memory] = 1
 
+    def enough_memory(self):
+        """What has no place in shared memory may not be drained."""
+        for name in ("map_memory", "max_queues", "max_segments"):
+            query(f"ALTER SYSTEM RESET queue.{name}")
+        self.server.stop("fast")
+        self.server.start()
+
     def no_locks(self):
         with contextlib.closing(self.server.connect()) as connection:
             connection.autocommit = False
@@ -344,6 +351,8 @@ class Faults:
             self.held.pop().close()
         if self.shim is not None:
             self.set_shim(0, b"\0" * 16)
+        if self.counts["little_memory"]:
+            self.run(Faults.enough_memory, True)
 
 
 def point_names(directory):
