@@ -38,7 +38,6 @@
 #include "access/htup_details.h"
 #include "access/skey.h"
 #include "access/table.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
@@ -219,24 +218,19 @@ remove_row(CatalogRows *rows)
 
 		/* the walk's pin keeps the item in its place */
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		page_prepare_delete(rows->rel, buffer, &vmbuffer);
 		status = page_message_status(BufferGetPage(buffer), offset, rows->rel,
 									 buffer, &tup, &decider);
-		if (status == MESSAGE_LIVE &&
-			page_delete(rows->rel, buffer, &offset, 1, xid,
-						GetCurrentCommandId(true), vmbuffer))
+		if (status == MESSAGE_LIVE)
 			break;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		if (status == MESSAGE_LIVE)
-			visibilitymap_pin(rows->rel, block, &vmbuffer);
-		else if (status == MESSAGE_UNDECIDED && !waited &&
-				 can_wait_for(&decider))
-		{
-			page_wait_for_decider(rows->rel, &decider, self);
-			waited = true;
-		}
-		else
+		if (status != MESSAGE_UNDECIDED || waited || !can_wait_for(&decider))
 			fail_on_conflict(rows);
+		page_wait_for_decider(rows->rel, &decider, self);
+		waited = true;
 	}
+	page_delete(rows->rel, buffer, &offset, 1, xid, GetCurrentCommandId(true),
+				vmbuffer);
 	UnlockReleaseBuffer(buffer);
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);

@@ -35,7 +35,6 @@
 #include <math.h>
 
 #include "access/heapam.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "common/pg_prng.h"
@@ -391,10 +390,9 @@ write_deaths(ClaimRun *run, PageLook *look, PageTake *take)
 }
 
 /*
- * Examines one page and takes what it can.  Returns false, with the lock
- * released, when the visibility map's page must be pinned first.
+ * Examines one page and takes what it can.
  */
-static bool
+static void
 take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 			   PageTake *take)
 {
@@ -411,7 +409,7 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	if (take->n == 0)
 	{
 		look_end(look);
-		return true;
+		return;
 	}
 
 	txn_reserve_claims(take->n);
@@ -420,10 +418,9 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 		txn_reserve_pages(1);
 		txn_reserve_gone();
 		limits_prepare_removed(run->claim->q);
-		if (!page_delete(look->rel, look->buffer, take->offset, take->n,
-						 GetCurrentTransactionId(), GetCurrentCommandId(true),
-						 run->vmbuffer))
-			return false;
+		page_delete(look->rel, look->buffer, take->offset, take->n,
+					GetCurrentTransactionId(), GetCurrentCommandId(true),
+					run->vmbuffer);
 		limits_note_removed(run->claim->q, look->page, take->offset, take->n);
 		txn_note_page(TXN_POPPED, qs, seg->slot, block, take->n, take->lane,
 					  0);
@@ -444,7 +441,6 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 									  run->claim->pop ? 0 : head->lease),
 					   head->id);
 	}
-	return true;
 }
 
 /* Keeps copies of what was popped for the archive */
@@ -493,7 +489,7 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 	queue_count(qs, COUNT_EXPIRED, expired);
 }
 
-/* The same, until it could be done; the page stays locked */
+/* Takes what it can from a page that is locked, and stays so */
 static void
 take_from_locked(ClaimRun *run, Relation rel, QueueSegment *seg,
 				 Buffer buffer, PageTake *take)
@@ -502,22 +498,16 @@ take_from_locked(ClaimRun *run, Relation rel, QueueSegment *seg,
 	PageLook	look;
 	KeyPage		keys;
 
-	for (;;)
+	if (run->claim->pop)
+		page_prepare_delete(rel, buffer, &run->vmbuffer);
+	look_begin(&look, rel, seg->slot, buffer);
+	if (q->tracked)
 	{
-		look_begin(&look, rel, seg->slot, buffer);
-		if (q->tracked)
-		{
-			KeyPlace	place = queue_place(q, seg,
-											BufferGetBlockNumber(buffer));
+		KeyPlace	place = queue_place(q, seg, BufferGetBlockNumber(buffer));
 
-			look_track(&look, &keys, &place);
-		}
-		if (take_from_page(run, seg, &look, take))
-			break;
-		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		visibilitymap_pin(rel, BufferGetBlockNumber(buffer), &run->vmbuffer);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		look_track(&look, &keys, &place);
 	}
+	take_from_page(run, seg, &look, take);
 	if (run->filter != NULL && take->n == run->page->n)
 		filter_note(run->filter, run->page, run->seen,
 					MAP_WORD_VERSION(look.map.left), look.result.facts.ready);
@@ -562,12 +552,7 @@ claim_page(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 		(void) GetCurrentTransactionId();	/* not under a buffer lock */
 	buffer = ReadBuffer(rel, block);
 	if (q->tracked)
-	{
 		keys_walk_reserve(&run->keys);
-		/* else what is registered would have to be taken back */
-		if (run->claim->pop && PageIsAllVisible(BufferGetPage(buffer)))
-			visibilitymap_pin(rel, block, &run->vmbuffer);
-	}
 	if (wait)
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	else if (!ConditionalLockBuffer(buffer))

@@ -85,23 +85,11 @@ typedef struct Reap
 	Room		reserved;		/* in the dead-letter queue */
 	Room		free;			/* of that, not used yet */
 	Room		left;			/* the same as the work's */
-	Room		page_free;		/* both with what this page has */
-	Room		page_left;
 	TimestampTz now;
 	int			nrenewed;		/* to be appended */
 	HeapTuple	taken[REAP_BATCH];
 	HeapTuple	renewed[REAP_BATCH];
 } Reap;
-
-/* A page's messages are about to be judged */
-static void
-begin_page(Transfer *t)
-{
-	Reap	   *reap = t->arg;
-
-	reap->page_free = reap->free;
-	reap->page_left = reap->left;
-}
 
 /* Is there room for it in the dead-letter queue?  Counts it. */
 static bool
@@ -114,14 +102,14 @@ has_room(Reap *reap, HeapTuple tup)
 		reap->work->unfit = true;
 		return false;
 	}
-	if (reap->page_free.messages < 1 || reap->page_free.bytes < need.bytes)
+	if (reap->free.messages < 1 || reap->free.bytes < need.bytes)
 	{
-		reap->page_left.messages++;
-		reap->page_left.bytes += need.bytes;
+		reap->left.messages++;
+		reap->left.bytes += need.bytes;
 		return false;
 	}
-	reap->page_free.messages--;
-	reap->page_free.bytes -= need.bytes;
+	reap->free.messages--;
+	reap->free.bytes -= need.bytes;
 	return true;
 }
 
@@ -213,8 +201,6 @@ reap_segment(Reap *reap)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		transfer_take(t, block);
-		reap->free = reap->page_free;
-		reap->left = reap->page_left;
 		for (int i = before; i < t->n; i++)
 		{
 			HeapTuple	renewed = dead_letter(reap, t->tuple[i]);
@@ -363,7 +349,6 @@ reap_batch(void *arg)
 	reap->work = work;
 	reap->now = GetCurrentTimestamp();
 	reap->t.wanted = is_wanted;
-	reap->t.begin_page = begin_page;
 	reap->t.arg = reap;
 	reap->t.max = REAP_BATCH;
 	reap->t.tuple = reap->taken;

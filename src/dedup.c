@@ -44,7 +44,6 @@
 #include "access/skey.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
@@ -318,24 +317,19 @@ delete_entry(DedupTable *table, ItemPointer self)
 	Buffer		buffer = ReadBuffer(table->rel, block);
 	Buffer		vmbuffer = InvalidBuffer;
 	Page		page = BufferGetPage(buffer);
+	HeapTupleData tup;
+	MessageDecider decider;
 	bool		live;
 
-	for (;;)
-	{
-		HeapTupleData tup;
-		MessageDecider decider;
-
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		live = offset <= PageGetMaxOffsetNumber(page) &&
-			ItemIdIsNormal(PageGetItemId(page, offset)) &&
-			page_message_status(page, offset, table->rel, buffer, &tup,
-								&decider) == MESSAGE_LIVE;
-		if (!live || page_delete(table->rel, buffer, &offset, 1, xid,
-								 GetCurrentCommandId(true), vmbuffer))
-			break;
-		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		visibilitymap_pin(table->rel, block, &vmbuffer);
-	}
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	page_prepare_delete(table->rel, buffer, &vmbuffer);
+	live = offset <= PageGetMaxOffsetNumber(page) &&
+		ItemIdIsNormal(PageGetItemId(page, offset)) &&
+		page_message_status(page, offset, table->rel, buffer, &tup,
+							&decider) == MESSAGE_LIVE;
+	if (live)
+		page_delete(table->rel, buffer, &offset, 1, xid,
+					GetCurrentCommandId(true), vmbuffer);
 	UnlockReleaseBuffer(buffer);
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);

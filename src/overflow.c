@@ -45,8 +45,7 @@ typedef struct Drop
 	Transfer	t;
 	TimestampTz now;
 	bool		wait;			/* for locks */
-	Room		missing;		/* less what was taken on earlier pages */
-	Room		page;			/* the same, and less what this one has */
+	Room		missing;		/* less what was taken */
 	TupleDesc	desc;			/* of what was taken */
 	HeapTuple	tuple[DROP_BATCH];
 } Drop;
@@ -75,18 +74,9 @@ static bool make_room(Queue *q, const Room *need, bool wait, int depth);
 
 /* Must more be dropped? */
 static bool
-is_missing(const Room *room)
+is_missing(Drop *drop)
 {
-	return room->messages > 0 || room->bytes > 0;
-}
-
-/* A page's messages are about to be judged */
-static void
-begin_page(Transfer *t)
-{
-	Drop	   *drop = t->arg;
-
-	drop->page = drop->missing;
+	return drop->missing.messages > 0 || drop->missing.bytes > 0;
 }
 
 /* The oldest first: is it ready, and is room still missing? */
@@ -96,12 +86,12 @@ is_droppable(Transfer *t, HeapTuple tup)
 	Drop	   *drop = t->arg;
 	MessageHead *head = message_head(tup->t_data);
 
-	if (!is_missing(&drop->page))
+	if (!is_missing(drop))
 		return false;
 	if (head->lease != 0 || head->visible_at > drop->now)
 		return false;
-	drop->page.messages--;
-	drop->page.bytes -= message_size(tup->t_data);
+	drop->missing.messages--;
+	drop->missing.bytes -= message_size(tup->t_data);
 	return true;
 }
 
@@ -124,12 +114,11 @@ drop_from_segment(Drop *drop, QueueSegment *seg)
 	if (drop->desc == NULL)
 		drop->desc = CreateTupleDescCopy(RelationGetDescr(t->rel));
 	map_walk_begin(&walk, seg->slot, t->rel, MAP_WALK_READY, 0, drop->now);
-	while (is_missing(&drop->missing) && t->n < t->max &&
+	while (is_missing(drop) && t->n < t->max &&
 		   (block = map_walk_next(&walk)) != InvalidBlockNumber)
 	{
 		CHECK_FOR_INTERRUPTS();
 		transfer_take(t, block);
-		drop->missing = drop->page;
 	}
 	relation_close(t->rel, t->n > before ? NoLock : RowExclusiveLock);
 	return true;
@@ -205,7 +194,6 @@ drop_oldest(Queue *q, const Room *missing, bool wait, int depth)
 	drop = palloc0(sizeof(Drop));
 	drop->t.q = q;
 	drop->t.wanted = is_droppable;
-	drop->t.begin_page = begin_page;
 	drop->t.arg = drop;
 	drop->t.max = DROP_BATCH;
 	drop->t.tuple = drop->tuple;
@@ -218,8 +206,7 @@ drop_oldest(Queue *q, const Room *missing, bool wait, int depth)
 	{
 		if (q->segments[i].state == SEGMENT_FREE || q->segments[i].restored)
 			continue;
-		if (!is_missing(&drop->missing) ||
-			!drop_from_segment(drop, &q->segments[i]))
+		if (!is_missing(drop) || !drop_from_segment(drop, &q->segments[i]))
 			break;
 	}
 	n = drop->t.n;

@@ -411,16 +411,32 @@ delete_generic(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 }
 
 /*
- * Deletes the messages at these offsets, all of which the caller found live,
- * with the token or state expected, under the exclusive lock it holds.  Takes
- * effect with xid's commit.  The values kept out of line are left where they
- * are: the segment is truncated as a whole.
- *
- * Returns false, having done nothing, when the page is all-visible and its
- * visibility map page is not pinned in *vmbuffer: release the lock, call
- * visibilitymap_pin(), look again.
+ * Prepares for deletes on a page that the caller has just locked exclusively:
+ * of an all-visible one the visibility map's page is pinned in *vmbuffer, for
+ * which the lock is given up for a moment.  To be called before anything is
+ * looked at.
  */
-bool
+void
+page_prepare_delete(Relation rel, Buffer buffer, Buffer *vmbuffer)
+{
+	BlockNumber block = BufferGetBlockNumber(buffer);
+
+	while (PageIsAllVisible(BufferGetPage(buffer)) &&
+		   !visibilitymap_pin_ok(block, *vmbuffer))
+	{
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		visibilitymap_pin(rel, block, vmbuffer);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	}
+}
+
+/*
+ * Deletes the messages at these offsets, all of which the caller found live,
+ * with the token or state expected, under the exclusive lock it holds since
+ * page_prepare_delete().  Takes effect with xid's commit.  The values kept out
+ * of line are left where they are: the segment is truncated as a whole.
+ */
+void
 page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 			TransactionId xid, CommandId cid, Buffer vmbuffer)
 {
@@ -429,9 +445,8 @@ page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 	DeletePlan	plan[RECEIPT_MAX_OFFSET];
 
 	if (n == 0)
-		return true;
-	if (PageIsAllVisible(page) && !visibilitymap_pin_ok(block, vmbuffer))
-		return false;
+		return;
+	Assert(!PageIsAllVisible(page) || visibilitymap_pin_ok(block, vmbuffer));
 
 	MultiXactIdSetOldestMember();
 	for (int i = 0; i < n; i++)
@@ -451,7 +466,6 @@ page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets, int n,
 		delete_generic(rel, buffer, offsets, n, xid, plan);
 	for (int i = 0; i < n; i++)
 		pgstat_count_heap_delete(rel);
-	return true;
 }
 
 /*

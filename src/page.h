@@ -75,7 +75,9 @@ extern TimestampTz page_write_expires_at(PageWrite *write,
 										 OffsetNumber offset);
 extern XLogRecPtr page_write_end(PageWrite *write);
 
-extern bool page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets,
+extern void page_prepare_delete(Relation rel, Buffer buffer,
+								Buffer *vmbuffer);
+extern void page_delete(Relation rel, Buffer buffer, OffsetNumber *offsets,
 						int n, TransactionId xid, CommandId cid,
 						Buffer vmbuffer);
 extern void page_withdraw(Relation rel, Buffer buffer, OffsetNumber offset);

@@ -17,7 +17,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
@@ -118,7 +117,6 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 	Buffer		vmbuffer = InvalidBuffer;
 	Buffer		buffer;
 	Verdict		verdict;
-	bool		finished = false;
 
 	if (block >= RelationGetNumberOfBlocks(rel))
 		return VERDICT_GONE;
@@ -126,7 +124,7 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 	txn_reserve_gone();
 	limits_prepare_removed(q);
 	buffer = ReadBuffer(rel, block);
-	while (!finished)
+	do
 	{
 		HeapTupleData tup;
 		MessageDecider decider;
@@ -134,24 +132,20 @@ remove_at(Queue *q, QueueSegment *seg, Relation rel, ItemPointer address,
 		CHECK_FOR_INTERRUPTS();
 		(void) GetCurrentTransactionId();	/* not under a buffer lock */
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		page_prepare_delete(rel, buffer, &vmbuffer);
 		verdict = judge(rel, buffer, offset, id, &tup, &decider);
 		QUEUE_DEBUG_POINT("judged");
-		if (verdict != VERDICT_DELETE)
-			finished = verdict != VERDICT_WAIT;
-		else if (page_delete(rel, buffer, &offset, 1,
-							 GetCurrentTransactionId(),
-							 GetCurrentCommandId(true), vmbuffer))
+		if (verdict == VERDICT_DELETE)
 		{
+			page_delete(rel, buffer, &offset, 1, GetCurrentTransactionId(),
+						GetCurrentCommandId(true), vmbuffer);
 			note_removed(q, seg, block, &offset, 1);
 			limits_note_removed(q, BufferGetPage(buffer), &offset, 1);
-			finished = true;
 		}
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 		if (verdict == VERDICT_WAIT)
 			page_wait_for_decider(rel, &decider, address);
-		else if (!finished)
-			visibilitymap_pin(rel, block, &vmbuffer);
-	}
+	} while (verdict == VERDICT_WAIT);
 	ReleaseBuffer(buffer);
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);
@@ -197,38 +191,29 @@ remove_from_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 	Buffer		buffer = ReadBuffer(rel, block);
 	TimestampTz now = GetCurrentTimestamp();
 	OffsetNumber offsets[RECEIPT_MAX_OFFSET];
-	int			n;
+	PageLook	look;
+	HeapTupleData tup;
+	int			n = 0;
 
 	txn_reserve_pages(1);
 	txn_reserve_gone();
 	limits_prepare_removed(q);
-	for (;;)
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	page_prepare_delete(rel, buffer, vmbuffer);
+	look_begin(&look, rel, seg->slot, buffer);
+	while (look_next(&look, &tup))
 	{
-		PageLook	look;
-		HeapTupleData tup;
-
-		n = 0;
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		look_begin(&look, rel, seg->slot, buffer);
-		while (look_next(&look, &tup))
-		{
-			if (n < (int) lengthof(offsets))
-				offsets[n++] = look.offset;
-			else
-				look_count(&look, message_head(tup.t_data), tup.t_len, now);
-		}
-		if (page_delete(rel, buffer, offsets, n, GetCurrentTransactionId(),
-						GetCurrentCommandId(true), *vmbuffer))
-		{
-			limits_note_removed(q, BufferGetPage(buffer), offsets, n);
-			if (n > 0)
-				note_removed(q, seg, block, offsets, n);
-			look_end(&look);
-			break;
-		}
-		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		visibilitymap_pin(rel, block, vmbuffer);
+		if (n < (int) lengthof(offsets))
+			offsets[n++] = look.offset;
+		else
+			look_count(&look, message_head(tup.t_data), tup.t_len, now);
 	}
+	page_delete(rel, buffer, offsets, n, GetCurrentTransactionId(),
+				GetCurrentCommandId(true), *vmbuffer);
+	limits_note_removed(q, BufferGetPage(buffer), offsets, n);
+	if (n > 0)
+		note_removed(q, seg, block, offsets, n);
+	look_end(&look);
 	UnlockReleaseBuffer(buffer);
 	return n;
 }

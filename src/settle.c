@@ -23,7 +23,6 @@
 #include "access/relation.h"
 #include "access/skey.h"
 #include "access/table.h"
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
@@ -278,6 +277,23 @@ note_acked(Settle *s, QueueSegment *seg, BlockNumber block, PageSettle *ps)
 	}
 }
 
+/* Deletes what was matched on a page; releases the lock */
+static void
+delete_page(Settle *s, Relation rel, QueueSegment *seg, Buffer buffer,
+			PageSettle *ps, Buffer vmbuffer)
+{
+	txn_reserve_pages(1);
+	txn_reserve_gone();
+	limits_prepare_removed(s->q);
+	page_delete(rel, buffer, ps->offset, ps->nmatches,
+				GetCurrentTransactionId(), GetCurrentCommandId(true),
+				vmbuffer);
+	note_acked(s, seg, BufferGetBlockNumber(buffer), ps);
+	limits_note_removed(s->q, BufferGetPage(buffer), ps->offset,
+						ps->nmatches);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+}
+
 /*
  * Settles the receipts, all of one page of an open segment.
  */
@@ -288,9 +304,8 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 	Buffer		buffer = ReadBuffer(rel, block);
 	Buffer		vmbuffer = InvalidBuffer;
 	PageSettle	ps;
-	bool		finished = false;
 
-	while (!finished)
+	for (;;)
 	{
 		if (s->kind == SETTLE_ACK)
 			(void) GetCurrentTransactionId();	/* not under a buffer lock */
@@ -298,43 +313,21 @@ settle_page(Settle *s, QueueSegment *seg, Relation rel, BlockNumber block,
 			archive_page(s->archive);
 		QUEUE_DEBUG_POINT("settle");
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (s->kind == SETTLE_ACK)
+			page_prepare_delete(rel, buffer, &vmbuffer);
 		match_page(s, rel, buffer, receipts, n, &ps);
 		QUEUE_DEBUG_POINT("matched");
-		if (ps.must_wait)
-		{
-			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-			page_wait_for_decider(rel, &ps.decider, &ps.self);
-			continue;
-		}
-		if (ps.nmatches == 0)
-		{
-			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		if (!ps.must_wait)
 			break;
-		}
-		if (s->kind != SETTLE_ACK)
-		{
-			write_page(s, rel, seg, buffer, &ps);
-			break;
-		}
-
-		txn_reserve_pages(1);
-		txn_reserve_gone();
-		limits_prepare_removed(s->q);
-		finished = page_delete(rel, buffer, ps.offset, ps.nmatches,
-							   GetCurrentTransactionId(),
-							   GetCurrentCommandId(true), vmbuffer);
-		if (finished)
-		{
-			note_acked(s, seg, block, &ps);
-			limits_note_removed(s->q, BufferGetPage(buffer), ps.offset,
-								ps.nmatches);
-		}
-		else
-			s->nstale -= n - ps.nmatches;
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		if (!finished)
-			visibilitymap_pin(rel, block, &vmbuffer);
+		page_wait_for_decider(rel, &ps.decider, &ps.self);
 	}
+	if (ps.nmatches == 0)
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	else if (s->kind == SETTLE_ACK)
+		delete_page(s, rel, seg, buffer, &ps, vmbuffer);
+	else
+		write_page(s, rel, seg, buffer, &ps);
 	s->done += ps.nmatches;
 	if (s->archive != NULL)
 		archive_keep(s->archive);

@@ -18,7 +18,6 @@
  */
 #include "postgres.h"
 
-#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
@@ -87,20 +86,13 @@ transfer_take(Transfer *t, BlockNumber block)
 	txn_reserve_pages(1);
 	txn_reserve_gone();
 	limits_prepare_removed(t->q);
-	for (;;)
-	{
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		look_begin(&look, t->rel, t->seg->slot, buffer);
-		if (t->begin_page != NULL)
-			t->begin_page(t);
-		n = pick(t, &look, offsets, now);
-		QUEUE_DEBUG_POINT("stragglers");
-		if (page_delete(t->rel, buffer, offsets, n, xid,
-						GetCurrentCommandId(true), vmbuffer))
-			break;
-		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		visibilitymap_pin(t->rel, block, &vmbuffer);
-	}
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	page_prepare_delete(t->rel, buffer, &vmbuffer);
+	look_begin(&look, t->rel, t->seg->slot, buffer);
+	n = pick(t, &look, offsets, now);
+	QUEUE_DEBUG_POINT("stragglers");
+	page_delete(t->rel, buffer, offsets, n, xid, GetCurrentCommandId(true),
+				vmbuffer);
 	if (!t->uncounted)
 		limits_note_removed(t->q, BufferGetPage(buffer), offsets, n);
 	if (n > 0)

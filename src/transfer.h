@@ -16,11 +16,8 @@ typedef struct Transfer
 	Queue	   *q;
 	QueueSegment *seg;
 	Relation	rel;			/* the segment, locked */
-	/* decides about a live message; called under the buffer lock */
+	/* decides about a live message, once; called under the buffer lock */
 	bool		(*wanted) (struct Transfer *t, HeapTuple tup);
-	/* called before the messages of a page are judged, once more if they are
-	 * judged again; may be NULL */
-	void		(*begin_page) (struct Transfer *t);
 	void	   *arg;
 	bool		uncounted;		/* the caller tells limits.c */
 	int			n;
