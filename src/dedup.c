@@ -247,6 +247,15 @@ use_table(DedupRun *run, int which, LOCKMODE lockmode)
 	return table;
 }
 
+/* The table that is not current; NULL when all in it is too old to count */
+static DedupTable *
+use_other_table(DedupRun *run, DedupState state)
+{
+	if (dedup_since(state) <= run->now - run->window)
+		return NULL;
+	return use_table(run, 1 - dedup_current(state), AccessShareLock);
+}
+
 /* Closes the tables; those that were written to stay locked */
 static void
 close_tables(DedupRun *run)
@@ -437,6 +446,15 @@ withdraw(DedupTable *table, ItemPointer self)
 	UnlockReleaseBuffer(buffer);
 }
 
+/* Sets the columns of an entry that its table and the index have first */
+static void
+set_key(DedupRun *run, DedupEntry *entry, Datum *values)
+{
+	values[Anum_dedup_queue_id - 1] = Int32GetDatum(run->queue_id);
+	values[Anum_dedup_hash1 - 1] = Int64GetDatum(entry->hash[0]);
+	values[Anum_dedup_hash2 - 1] = Int64GetDatum(entry->hash[1]);
+}
+
 /* Makes the tuple of an entry */
 static HeapTuple
 form_entry(DedupRun *run, DedupTable *table, DedupEntry *entry,
@@ -445,17 +463,15 @@ form_entry(DedupRun *run, DedupTable *table, DedupEntry *entry,
 	Datum		values[Natts_dedup];
 	bool		nulls[Natts_dedup] = {0};
 
-	values[Anum_dedup_queue_id - 1] = Int32GetDatum(run->queue_id);
-	values[Anum_dedup_hash1 - 1] = Int64GetDatum(entry->hash[0]);
-	values[Anum_dedup_hash2 - 1] = Int64GetDatum(entry->hash[1]);
+	set_key(run, entry, values);
 	values[Anum_dedup_message_id - 1] = Int64GetDatum(entry->message_id);
 	values[Anum_dedup_entered_at - 1] = TimestampTzGetDatum(entered_at);
 	return heap_form_tuple(RelationGetDescr(table->rel), values, nulls);
 }
 
 /*
- * Puts a tuple that is in the table into its index.  False, with the tuple
- * taken back, when somebody was before us.
+ * Puts a tuple that is in the table into its index.  False when somebody was
+ * before us: then it is to be taken back.
  */
 static bool
 insert_index(DedupRun *run, DedupTable *table, DedupEntry *entry,
@@ -463,18 +479,12 @@ insert_index(DedupRun *run, DedupTable *table, DedupEntry *entry,
 {
 	Datum		values[DEDUP_KEYS];
 	bool		nulls[DEDUP_KEYS] = {0};
-	bool		unique;
 
 	if (table->info == NULL)
 		table->info = BuildIndexInfo(table->index);
-	values[Anum_dedup_queue_id - 1] = Int32GetDatum(run->queue_id);
-	values[Anum_dedup_hash1 - 1] = Int64GetDatum(entry->hash[0]);
-	values[Anum_dedup_hash2 - 1] = Int64GetDatum(entry->hash[1]);
-	unique = index_insert(table->index, values, nulls, self, table->rel,
-						  UNIQUE_CHECK_PARTIAL, false, table->info);
-	if (!unique)
-		withdraw(table, self);
-	return unique;
+	set_key(run, entry, values);
+	return index_insert(table->index, values, nulls, self, table->rel,
+						UNIQUE_CHECK_PARTIAL, false, table->info);
 }
 
 /*
@@ -491,7 +501,10 @@ insert(DedupRun *run, DedupTable *table, DedupEntry *entry,
 				HEAP_INSERT_NO_LOGICAL, NULL);
 	*self = tup->t_self;
 	heap_freetuple(tup);
-	return insert_index(run, table, entry, self);
+	if (insert_index(run, table, entry, self))
+		return true;
+	withdraw(table, self);
+	return false;
 }
 
 /* Puts tuples into a table, but not into its index: page by page */
@@ -538,9 +551,9 @@ try_to_enter(DedupRun *run, DedupEntry *entry)
 	DedupLook	look;
 
 	entry->duplicate = false;
-	if (dedup_since(state) > run->now - run->window)
+	table = use_other_table(run, state);
+	if (table != NULL)
 	{
-		table = use_table(run, 1 - dedup_current(state), AccessShareLock);
 		look = look_up(run, table, entry, NULL, false);
 		if (look != DEDUP_NOTHING)
 			return entry->duplicate = look == DEDUP_DUPLICATE;
@@ -629,15 +642,13 @@ static void
 enter_batch(DedupRun *run, DedupEntry *entries, int n)
 {
 	DedupState	state = present_state(run->dclass);
+	DedupTable *other = use_other_table(run, state);
 	DedupEntry **new = palloc(n * sizeof(DedupEntry *));
 	HeapTuple  *tuples = palloc(n * sizeof(HeapTuple));
-	DedupTable *other = NULL;
 	DedupTable *table;
 	int			nnew = 0;
-	bool		stop = false;
+	bool		go_on = true;
 
-	if (dedup_since(state) > run->now - run->window)
-		other = use_table(run, 1 - dedup_current(state), AccessShareLock);
 	table = use_table(run, dedup_current(state), RowExclusiveLock);
 	if (window_changed(run))
 		return;
@@ -657,17 +668,13 @@ enter_batch(DedupRun *run, DedupEntry *entries, int n)
 	{
 		ItemPointer self = &tuples[i]->t_self;
 
-		if (!stop && !insert_index(run, table, new[i], self))
-			stop = true;
-		else if (!stop)
+		if (go_on && insert_index(run, table, new[i], self))
 		{
 			pg_memory_barrier();
-			stop = present_state(run->dclass) != state;
-			new[i]->settled = !stop;
-			if (stop)
-				withdraw(table, self);
+			new[i]->settled = present_state(run->dclass) == state;
 		}
-		else
+		go_on = new[i]->settled;
+		if (!go_on)
 			withdraw(table, self);
 		heap_freetuple(tuples[i]);
 	}
