@@ -9,8 +9,9 @@
  *	1. the queue's name (create, drop): an object lock on queue_def's OID with
  *	   a hash of the name as object.  It makes the second of two concurrent
  *	   create() of one name wait and then see what the first one did;
- *	2. the parent: ShareUpdateExclusiveLock for alter, pause, resume and a new
- *	   segment, AccessExclusiveLock for drop;
+ *	2. the parent: ShareUpdateExclusiveLock for alter, pause, resume,
+ *	   grant_access, revoke_access and a new segment, AccessExclusiveLock for
+ *	   drop;
  *	3. segments, by ascending life: AccessExclusiveLock for drop;
  *	4. the catalog tables: RowExclusiveLock, see catalog_rows.c.
  * create and alter of a queue with a dead-letter queue also take
@@ -79,10 +80,12 @@ static void lock_name(const char *name);
 static bool find_queue(const char *name, QueueRow *row);
 static void find_and_lock(AdminContext *ctx, const char *name,
 						  LOCKMODE lockmode, const char *what,
-						  QueueRow *row);
+						  const AccessWord *access, QueueRow *row);
 static bool queue_is_owner(Oid relid, Oid roleid);
 static void check_right(Oid relid, Oid roleid, const char *name,
 						const char *what, LOCKMODE lockmode);
+static void check_grant(Oid relid, Oid roleid, const char *name,
+						const char *what, const AccessWord *access);
 static void check_drop(int32 id, const char *name);
 static void check_unused(const char *name);
 static void check_dead_letter(AdminContext *ctx, const char *name,
@@ -189,7 +192,7 @@ queue_alter(PG_FUNCTION_ARGS)
 	properties_from_call(fcinfo, 1, false, &given);
 
 	admin_enter(&ctx, true);
-	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, "alter", &row);
+	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, "alter", NULL, &row);
 	properties_check_fixed(&row.props, &given, name);
 	check_dead_letter(&ctx, name, &given);
 	if (row.props.isnull[PROP_MAX_ATTEMPTS])
@@ -222,7 +225,7 @@ queue_drop(PG_FUNCTION_ARGS)
 
 	admin_enter(&ctx, true);
 	lock_name(name);
-	find_and_lock(&ctx, name, AccessExclusiveLock, "drop", &row);
+	find_and_lock(&ctx, name, AccessExclusiveLock, "drop", NULL, &row);
 
 	/* a message that a running transaction sends counts if it commits */
 	tables_lock(row.id, &segments);
@@ -356,13 +359,13 @@ find_queue(const char *name, QueueRow *row)
 
 /*
  * Looks up a queue that must exist, checks the caller's right to do `what`
- * with it and locks its parent.  The right is checked before the lock, so
- * that a stranger cannot make others wait, and again under it, as the name
- * may be another queue's by then.
+ * with it, to grant some access unless that is NULL, and locks its parent.
+ * The right is checked before the lock, so that a stranger cannot make others
+ * wait, and again under it, as the name may be another queue's by then.
  */
 static void
 find_and_lock(AdminContext *ctx, const char *name, LOCKMODE lockmode,
-			  const char *what, QueueRow *row)
+			  const char *what, const AccessWord *access, QueueRow *row)
 {
 	Oid			locked = InvalidOid;
 
@@ -370,7 +373,10 @@ find_and_lock(AdminContext *ctx, const char *name, LOCKMODE lockmode,
 	{
 		if (!find_queue(name, row))
 			admin_no_such_queue(name);
-		check_right(row->relation, ctx->caller, name, what, lockmode);
+		if (access != NULL)
+			check_grant(row->relation, ctx->caller, name, what, access);
+		else
+			check_right(row->relation, ctx->caller, name, what, lockmode);
 		if (row->relation == locked)
 			return;
 		if (OidIsValid(locked))
@@ -422,6 +428,27 @@ check_right(Oid relid, Oid roleid, const char *name, const char *what,
 				 errdetail("You must own table %s or hold the TRUNCATE "
 						   "privilege on it, which queue.grant_access() "
 						   "calls \"manage\".", admin_qualified_name(relid))));
+}
+
+/*
+ * Raises 42501 unless the role may give the access to others.  GRANT itself
+ * only warns when the grantor has some privilege and none to give.
+ */
+static void
+check_grant(Oid relid, Oid roleid, const char *name, const char *what,
+			const AccessWord *access)
+{
+	if (!admin_relation_exists(relid))
+		admin_no_such_table(name);
+	if (pg_class_aclmask(relid, roleid, ACL_GRANT_OPTION_FOR(access->mode),
+						 ACLMASK_ALL) != ACL_GRANT_OPTION_FOR(access->mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to %s \"%s\" on queue \"%s\"",
+						what, access->word, name),
+				 errdetail("You must own table %s or hold %s on it with "
+						   "grant option.", admin_qualified_name(relid),
+						   access->privileges)));
 }
 
 /*
@@ -709,7 +736,8 @@ set_paused(FunctionCallInfo fcinfo, const char *what, bool paused)
 						   "false.")));
 
 	admin_enter(&ctx, true);
-	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, what, &row);
+	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, what, NULL,
+				  &row);
 	open_definition(&rows, row.id);
 	if (enqueue)
 		rows_set(&rows, Anum_queue_def_enqueue_paused, BoolGetDatum(paused));
@@ -725,8 +753,8 @@ set_paused(FunctionCallInfo fcinfo, const char *what, bool paused)
 
 /*
  * grant_access() and revoke_access(): GRANT and REVOKE on the parent table,
- * run as the caller.  GRANT only warns when the grantor has some privilege on
- * the table and none to give, so the grant options are checked before.
+ * run as the caller.  They lock no table, and fail with an internal error when
+ * another one, or drop(), gets at its row in pg_class meanwhile.
  */
 static void
 change_access(FunctionCallInfo fcinfo, bool grant)
@@ -749,22 +777,9 @@ change_access(FunctionCallInfo fcinfo, bool grant)
 	access = access_word(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 
 	admin_enter(&ctx, true);
-	if (!find_queue(name, &row))
-		admin_no_such_queue(name);
+	find_and_lock(&ctx, name, ShareUpdateExclusiveLock,
+				  grant ? "grant" : "revoke", access, &row);
 	admin_leave(&ctx);
-
-	if (!admin_relation_exists(row.relation))
-		admin_no_such_table(name);
-	if (pg_class_aclmask(row.relation, GetUserId(),
-						 ACL_GRANT_OPTION_FOR(access->mode), ACLMASK_ALL) !=
-		ACL_GRANT_OPTION_FOR(access->mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to %s \"%s\" on queue \"%s\"",
-						grant ? "grant" : "revoke", access->word, name),
-				 errdetail("You must own table %s or hold %s on it with "
-						   "grant option.", admin_qualified_name(row.relation),
-						   access->privileges)));
 
 	admin_enter(&ctx, false);
 	admin_run("%s %s ON TABLE %s %s %s", grant ? "GRANT" : "REVOKE",
