@@ -17,6 +17,7 @@
 #include "storage/bufmgr.h"
 #include "storage/smgr.h"
 #include "utils/acl.h"
+#include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/wait_event.h"
 
@@ -145,6 +146,22 @@ compat_wait_event(const char *name)
 #define compat_buffer_for_tuple(rel, length, vmbuffer) \
 	RelationGetBufferForTuple(rel, length, InvalidBuffer, 0, NULL, \
 							  vmbuffer, NULL, 1)
+#endif
+
+/* 19 has one state for what is built and for its result */
+#if PG_VERSION_NUM < 190000
+typedef struct JsonbInState
+{
+	JsonbValue *result;
+	JsonbParseState *parseState;
+} JsonbInState;
+
+#define compat_push_jsonb(state, token, value) \
+	((void) ((state)->result = pushJsonbValue(&(state)->parseState, token, \
+											  value)))
+#else
+#define compat_push_jsonb(state, token, value) \
+	pushJsonbValue(state, token, value)
 #endif
 
 /* 18 has this in front of a declaration in place of an attribute behind it */

@@ -17,14 +17,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "lib/stringinfo.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/numeric.h"
 
+#include "compat.h"
 #include "xdeath.h"
 
 #define XDEATH_KEY "x-death"
@@ -77,21 +76,6 @@ field_is(JsonbValue *entry, const char *key, const char *text)
 		memcmp(v->val.string.val, text, v->val.string.len) == 0;
 }
 
-/* An instant as text, in UTC; that of the last call is kept */
-static char *
-time_text(TimestampTz at)
-{
-	static TimestampTz last = DT_NOBEGIN;
-	static char buffer[MAXDATELEN + 1];
-	int			utc = 0;
-
-	if (at != last)
-		JsonEncodeDateTime(buffer, TimestampTzGetDatum(at), TIMESTAMPTZOID,
-						   &utc);
-	last = at;
-	return buffer;
-}
-
 /* How often it has died this way, this time included */
 static Numeric
 next_count(JsonbValue *before)
@@ -109,48 +93,33 @@ next_count(JsonbValue *before)
 	return DatumGetNumeric(sum);
 }
 
+/* Adds a key, or a text that is the value of one */
 static void
-set_text(JsonbValue *value, char *text, int length)
+add_text(JsonbInState *to, JsonbIteratorToken token, const char *text)
 {
-	value->type = jbvString;
-	value->val.string.val = text;
-	value->val.string.len = length;
+	JsonbValue	value = {.type = jbvString};
+
+	value.val.string.val = unconstify(char *, text);
+	value.val.string.len = strlen(text);
+	compat_push_jsonb(to, token, &value);
 }
 
-/* Starts a pair; returns its value */
-static JsonbValue *
-add_pair(JsonbValue *object, char *key)
-{
-	JsonbPair  *pair = &object->val.object.pairs[object->val.object.nPairs++];
-
-	set_text(&pair->key, key, strlen(key));
-	return &pair->value;
-}
-
-/* Adds a pair of a key and a text */
 static void
-add_text(JsonbValue *object, char *key, const char *text)
+add_pair(JsonbInState *to, const char *key, const char *text)
 {
-	set_text(add_pair(object, key), unconstify(char *, text), strlen(text));
+	add_text(to, WJB_KEY, key);
+	add_text(to, WJB_VALUE, text);
 }
 
 /* The same with a number */
 static void
-add_number(JsonbValue *object, char *key, Numeric number)
+add_number(JsonbInState *to, const char *key, Numeric number)
 {
-	JsonbValue *value = add_pair(object, key);
+	JsonbValue	value = {.type = jbvNumeric};
 
-	value->type = jbvNumeric;
-	value->val.numeric = number;
-}
-
-/* Makes an object, in memory, that is about to get pairs */
-static void
-make_object(JsonbValue *object, JsonbPair *pairs)
-{
-	object->type = jbvObject;
-	object->val.object.nPairs = 0;
-	object->val.object.pairs = pairs;
+	value.val.numeric = number;
+	add_text(to, WJB_KEY, key);
+	compat_push_jsonb(to, WJB_VALUE, &value);
 }
 
 /* A death of this queue and reason, and whether the entry is of one */
@@ -167,45 +136,31 @@ is_of(JsonbValue *entry, const Death *death)
 		field_is(entry, "reason", death->reason);
 }
 
-/* The entries of a history that are of other deaths, 0 = none */
-static Datum
-other_entries(JsonbContainer *entries, const Death *death)
+/* Adds the entry of a death; before is the one that it takes the place of */
+static void
+add_entry(JsonbInState *to, const Death *death, JsonbValue *before, int64 id,
+		  TimestampTz at, const char *detail)
 {
-	int			n = entries == NULL ? 0 : JsonContainerSize(entries);
-	StringInfoData json;
+	JsonbValue *first = before == NULL ? NULL :
+		field(before, "first", jbvString);
+	char		now[MAXDATELEN + 1];
+	int			utc = 0;
 
-	if (n == 0)
-		return (Datum) 0;
-	initStringInfo(&json);
-	for (int i = 0; i < n; i++)
-	{
-		JsonbValue *entry = getIthJsonbValueFromContainer(entries, i);
-		Jsonb	   *value;
-
-		if (is_of(entry, death))
-			continue;
-		value = JsonbValueToJsonb(entry);
-		appendStringInfoString(&json, json.len == 0 ? "[" : ", ");
-		/* a scalar is printed without the array around it */
-		JsonbToCString(&json, &value->root, VARSIZE(value));
-	}
-	if (json.len == 0)
-		return (Datum) 0;
-	appendStringInfoChar(&json, ']');
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
-}
-
-/* The entry behind all others of the header added */
-static Datum
-append_entries(Datum added, Datum array, Datum others)
-{
-	Datum		key = CStringGetTextDatum(XDEATH_KEY);
-	ArrayType  *path = construct_array(&key, 1, TEXTOID, -1, false,
-									   TYPALIGN_INT);
-
-	array = DirectFunctionCall2(jsonb_concat, array, others);
-	return DirectFunctionCall4(jsonb_set, added, PointerGetDatum(path), array,
-							   BoolGetDatum(true));
+	JsonEncodeDateTime(now, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
+	compat_push_jsonb(to, WJB_BEGIN_OBJECT, NULL);
+	add_pair(to, "queue", death->queue);
+	add_pair(to, "reason", death->reason);
+	add_number(to, "count", next_count(before));
+	add_text(to, WJB_KEY, "first");
+	if (first != NULL)
+		compat_push_jsonb(to, WJB_VALUE, first);
+	else
+		add_text(to, WJB_VALUE, now);
+	add_pair(to, "last", now);
+	add_number(to, "id", int64_to_numeric(id));
+	if (detail != NULL)
+		add_pair(to, "detail", detail);
+	compat_push_jsonb(to, WJB_END_OBJECT, NULL);
 }
 
 /*
@@ -220,47 +175,32 @@ xdeath_add(Jsonb *headers, const char *queue, DeathReason reason, int64 id,
 	JsonbContainer *entries = history(headers);
 	int			n = entries == NULL ? 0 : JsonContainerSize(entries);
 	JsonbValue *before = NULL;
-	JsonbValue *first;
-	JsonbValue	entry;
-	JsonbValue	array = {.type = jbvArray};
-	JsonbValue	header;
-	JsonbPair	pairs[7];
-	JsonbPair	header_pair;
-	Datum		others = other_entries(entries, &death);
+	JsonbInState header = {0};
 	Datum		added;
 
 	for (int i = 0; i < n && before == NULL; i++)
 	{
-		JsonbValue *old = getIthJsonbValueFromContainer(entries, i);
+		JsonbValue *entry = getIthJsonbValueFromContainer(entries, i);
 
-		if (is_of(old, &death))
-			before = old;
+		if (is_of(entry, &death))
+			before = entry;
 	}
-	first = before == NULL ? NULL : field(before, "first", jbvString);
 
-	/* in jsonb's order of keys: shorter ones first, then by their bytes */
-	make_object(&entry, pairs);
-	add_number(&entry, "id", int64_to_numeric(id));
-	add_text(&entry, "last", time_text(at));
-	add_number(&entry, "count", next_count(before));
-	if (first != NULL)
-		*add_pair(&entry, "first") = *first;
-	else
-		add_text(&entry, "first", time_text(at));
-	add_text(&entry, "queue", death.queue);
-	if (detail != NULL)
-		add_text(&entry, "detail", detail);
-	add_text(&entry, "reason", death.reason);
+	compat_push_jsonb(&header, WJB_BEGIN_OBJECT, NULL);
+	add_text(&header, WJB_KEY, XDEATH_KEY);
+	compat_push_jsonb(&header, WJB_BEGIN_ARRAY, NULL);
+	add_entry(&header, &death, before, id, at, detail);
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *entry = getIthJsonbValueFromContainer(entries, i);
 
-	array.val.array.nElems = 1;
-	array.val.array.elems = &entry;
-	make_object(&header, &header_pair);
-	*add_pair(&header, XDEATH_KEY) = array;
-	added = JsonbPGetDatum(JsonbValueToJsonb(&header));
-	if (others != (Datum) 0)
-		added = append_entries(added,
-							   JsonbPGetDatum(JsonbValueToJsonb(&array)),
-							   others);
+		if (!is_of(entry, &death))
+			compat_push_jsonb(&header, WJB_ELEM, entry);
+	}
+	compat_push_jsonb(&header, WJB_END_ARRAY, NULL);
+	compat_push_jsonb(&header, WJB_END_OBJECT, NULL);
+
+	added = JsonbPGetDatum(JsonbValueToJsonb(header.result));
 	if (headers != NULL && JB_ROOT_IS_OBJECT(headers))
 		added = DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(headers),
 									added);
