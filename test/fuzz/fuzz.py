@@ -265,6 +265,8 @@ def main():
         complaints += check_end()
         complaints += faults.found()
 
+    for complaint in complaints[:10]:
+        print(f"FAILED: {complaint}")
     states = collections.Counter()
     statements = 0
     for session in sessions:
@@ -278,8 +280,6 @@ def main():
             print("\n".join(line[:400] for line in lines[-25:]))
     print(f"fuzz: {statements} statements,",
           ", ".join(f"{k} {v}" for k, v in states.most_common(30)))
-    for complaint in complaints[:10]:
-        print(f"FAILED: {complaint}")
     sys.exit(1 if complaints else 0)
 
 

@@ -149,15 +149,16 @@ ok(wait_for_true(20, sub { !defined state_of($db, "SELECT queue.enqueue('pre')")
 	'when it has committed it does');
 
 # Many processes send the same ids, as retries do: each is stored once.  The
-# tables of the ids are switched all the time.
+# tables of the ids are switched meanwhile, whenever nobody reads the old one.
 $db->do("SELECT queue.create('ded', dedup_window => '2 s')");
-my $end = time + 12;
+my $stop = $node->data_dir . '/stop_retrying';
+my $start = time;
 my @retriers = map {
 	my $n = $_;
 	spawn(sub {
 		my $own = connect_db($node, must => 1);
 		srand $n;
-		while (time < $end)
+		while (!-e $stop)
 		{
 			# all processes send the ids of one half second
 			my $slot = int(time * 2);
@@ -176,7 +177,7 @@ my @retriers = map {
 my %class_tables = map { $_ => 1 } qw(dedup_minutes_a dedup_minutes_b);
 my ($switches, $last, $largest) = (0, -1, 0);
 my $classes = value($db, "SELECT pg_relation_size('pg_class')");
-while (time < $end)
+while (time < $start + 12 || ($switches < 2 && time < $start + 90))
 {
 	my $current = value($db, 'SELECT current FROM queue.dedup_def WHERE class = 0') // 0;
 	$switches++ if $last >= 0 && $current != $last;
@@ -188,6 +189,8 @@ while (time < $end)
 	}
 	sleep 0.2;
 }
+open(my $file, '>', $stop) or die "cannot write $stop: $!";
+close($file);
 ok(finish(@retriers), 'senders with dedup_ids');
 is(value($db, 'SELECT count(*) FROM (SELECT body FROM queue.ded GROUP BY 1 HAVING count(*) > 1) x'),
 	0, 'no id was stored twice');
