@@ -8,8 +8,8 @@ returned) and what else is known, all by one clock:
 
   queue     "q" and its properties: fifo, max_attempts, max_messages,
             max_in_flight, single_active, dedup_window, ttl, stream; slack:
-            it may have been without a place in shared memory: then stats do
-            not know, and so many more than max_messages may be there
+            so many more than max_messages may be there, since the queue may
+            have been without a place in shared memory
   send      "u", the sender's name for the message, unique; "result":
             ok | maybe | fail: committed, unknown (the connection died during
             COMMIT), rolled back; "q", "key", "delay", "ttl", "dedup";
@@ -283,8 +283,6 @@ class History:
                 continue
             there = sum(1 for s in self.stories.values() for d in s.drained
                         if d.get("q") == name and d["t0"] >= e["t"])
-            if e["total"] is None and self.queues[name].get("slack"):
-                continue
             if e["total"] != there:
                 yield "stats", name, f"total is {e['total']}, found {there}"
             if e.get("enqueued") is None or self.crashes:

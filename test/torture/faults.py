@@ -22,7 +22,6 @@ from server import children, query
 # Leases live at most so long: a set clock is felt by those it met.
 LONGEST_LEASE = 5
 
-
 # Prepared transactions are left open for so long, since others wait for them
 PREPARED_SECONDS = 20
 
