@@ -103,7 +103,7 @@ SELECT backend_type = 'queue worker' AS type FROM pg_stat_activity
 DO $$
 BEGIN
     FOR i IN 1 .. 1000 LOOP
-        EXIT WHEN (SELECT sum(live) FROM queue.segments) = 2;
+        EXIT WHEN (SELECT sum(live) FROM queue.segments) = 1;
         PERFORM pg_sleep(0.01);
     END LOOP;
 END $$;
