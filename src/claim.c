@@ -115,7 +115,9 @@ typedef struct PageTake
 	int			lane;			/* the highest of theirs */
 	OffsetNumber offset[RECEIPT_MAX_OFFSET];
 	bool		expired[RECEIPT_MAX_OFFSET];	/* takes over such a lease */
-	HeapTuple	tuple[RECEIPT_MAX_OFFSET];
+	HeapTupleData tuple[RECEIPT_MAX_OFFSET];	/* copies, which fill this: */
+	PGAlignedBlock copies;
+	Size		used;
 
 	/* those found to be dead */
 	int			ndead;
@@ -251,9 +253,15 @@ take_message(ClaimRun *run, PageLook *look, HeapTuple tup, PageTake *take)
 {
 	MessageHead *head = message_head(tup->t_data);
 	bool		expired = lease_expired(run, head);
-	HeapTuple	tuple = heap_copytuple(tup);
-	MessageHead *copy = message_head(tuple->t_data);
+	HeapTuple	tuple = &take->tuple[take->n];
+	MessageHead *copy;
 
+	*tuple = *tup;
+	tuple->t_data = (HeapTupleHeader) (take->copies.data + take->used);
+	take->used += MAXALIGN(tup->t_len);
+	Assert(take->used <= sizeof(take->copies));
+	memcpy(tuple->t_data, tup->t_data, tup->t_len);
+	copy = message_head(tuple->t_data);
 	copy->deliveries++;
 	if (expired)
 		copy->failures++;
@@ -266,8 +274,7 @@ take_message(ClaimRun *run, PageLook *look, HeapTuple tup, PageTake *take)
 	}
 	take->lane = Max(take->lane, queue_lane(run->claim->q, head));
 	take->offset[take->n] = ItemPointerGetOffsetNumber(&tup->t_self);
-	take->expired[take->n] = expired;
-	take->tuple[take->n++] = tuple;
+	take->expired[take->n++] = expired;
 }
 
 /*
@@ -354,7 +361,7 @@ write_leases(ClaimRun *run, PageLook *look, PageTake *take)
 	for (int i = 0; i < take->n; i++)
 	{
 		MessageHead *head = page_write_head(&write, take->offset[i]);
-		MessageHead *copy = message_head(take->tuple[i]->t_data);
+		MessageHead *copy = message_head(take->tuple[i].t_data);
 
 		head->visible_at = copy->visible_at;
 		head->lease = copy->lease;
@@ -400,6 +407,7 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	BlockNumber block = BufferGetBlockNumber(look->buffer);
 
 	take->n = take->ndead = take->lane = 0;
+	take->used = 0;
 	if (look->keys == NULL)
 		pick(run, look, take);
 	else
@@ -434,7 +442,7 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 
 	for (int i = 0; i < take->n; i++)
 	{
-		MessageHead *head = message_head(take->tuple[i]->t_data);
+		MessageHead *head = message_head(take->tuple[i].t_data);
 
 		txn_note_claim(qs, run->claim->pop,
 					   receipt_encode(seg->life, block, take->offset[i],
@@ -449,7 +457,7 @@ archive_popped(ClaimRun *run, PageTake *take)
 {
 	archive_page(run->archive);
 	for (int i = 0; i < take->n; i++)
-		archive_copy(run->archive, take->tuple[i]);
+		archive_copy(run->archive, &take->tuple[i]);
 	archive_keep(run->archive);
 }
 
@@ -462,12 +470,14 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 	QueueShared *qs = claim->q->shared;
 	int			redelivered = 0;
 	int			expired = 0;
+	int64		waited[RECEIPT_MAX_OFFSET];
+	int			first = 0;
 
 	if (run->archive != NULL)
 		archive_popped(run, take);
 	for (int i = 0; i < take->n; i++)
 	{
-		MessageHead *head = message_head(take->tuple[i]->t_data);
+		MessageHead *head = message_head(take->tuple[i].t_data);
 		int64		receipt = 0;
 
 		if (!claim->pop)
@@ -476,14 +486,15 @@ deliver(ClaimRun *run, Relation rel, QueueSegment *seg, BlockNumber block,
 		if (head->deliveries > 1)
 			redelivered++;
 		else
-			histogram_add(&qs->wait_time, run->now - head->enqueued_at);
+			waited[first++] = run->now - head->enqueued_at;
 		expired += take->expired[i];
 		if (!claim->pop && head->holder < 0)
 			disconnect_note(qs->id, receipt, head->id, head->visible_at);
 		claim->sink(claim->arg, claim->q, RelationGetDescr(rel),
-					take->tuple[i], receipt);
+					&take->tuple[i], receipt);
 	}
 	run->taken += take->n;
+	histogram_add(&qs->wait_time, waited, first);
 	queue_count(qs, COUNT_DELIVERED, take->n);
 	queue_count(qs, COUNT_REDELIVERED, redelivered);
 	queue_count(qs, COUNT_EXPIRED, expired);

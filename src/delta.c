@@ -35,6 +35,9 @@ typedef struct FragmentHeader
 	OffsetNumber length;
 } FragmentHeader;
 
+/* So many bytes are compared at once */
+#define DELTA_WORD sizeof(uint64)
+
 static char delta[2 * BLCKSZ];
 static Size delta_length = 0;
 
@@ -59,37 +62,48 @@ add_fragment(Size offset, const char *bytes, Size length)
 	delta_length += length;
 }
 
+/* Is there a difference in the first word of what is left? */
+static bool
+word_differs(const char *old, const char *new, Size left)
+{
+	return left >= DELTA_WORD ? memcmp(old, new, DELTA_WORD) != 0 :
+		memcmp(old, new, left) != 0;
+}
+
 /*
  * The bytes at this place of the page become these, once the delta is
- * applied.  A place may be named once.  Equal bytes between different ones
- * are included where a fragment of their own would be no shorter.
+ * applied.  A place may be named once.  A fragment is made of adjacent words
+ * with a difference, without the equal bytes at its ends.
  */
 void
 delta_change(Page page, const void *at, const void *value, Size length)
 {
 	const char *old = at;
 	const char *new = value;
-	Size		start = 0;
+	Size		next = 0;
 
-	/* fragments are apart by a header's length, so this is enough */
+	/* between two fragments is at least a word, longer than a header */
 	if (delta_length + length + sizeof(FragmentHeader) > sizeof(delta))
 		elog(ERROR, "too many changes of one page");
-	while (start < length)
+	while (next < length)
 	{
+		Size		start = next;
 		Size		end;
 
-		if (old[start] == new[start])
+		while (next < length &&
+			   word_differs(old + next, new + next, length - next))
+			next += DELTA_WORD;
+		if (next == start)
 		{
-			start++;
+			next += DELTA_WORD;
 			continue;
 		}
-		end = start + 1;
-		for (Size i = end;
-			 i < length && i - end < sizeof(FragmentHeader); i++)
-			if (old[i] != new[i])
-				end = i + 1;
+		end = Min(next, length);
+		while (old[start] == new[start])
+			start++;
+		while (old[end - 1] == new[end - 1])
+			end--;
 		add_fragment(old + start - (char *) page, new + start, end - start);
-		start = end;
 	}
 }
 

@@ -257,10 +257,13 @@ write_page(Settle *s, Relation rel, QueueSegment *seg, Buffer buffer,
 static void
 count_processing_time(Settle *s, PageSettle *ps)
 {
+	int64		durations[RECEIPT_MAX_OFFSET];
+	int			n = 0;
+
 	for (int i = 0; i < ps->nmatches; i++)
 		if (ps->leased_at[i] != 0)
-			histogram_add(&s->q->shared->processing_time,
-						  s->now - ps->leased_at[i]);
+			durations[n++] = s->now - ps->leased_at[i];
+	histogram_add(&s->q->shared->processing_time, durations, n);
 }
 
 /* Notes the deletes of a page for the end of the transaction */

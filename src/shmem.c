@@ -628,14 +628,33 @@ shmem_wake_launcher(void)
 		SetLatch(latch);
 }
 
-/* Counts one duration */
-void
-histogram_add(Histogram *h, int64 microseconds)
+/* In which bucket of a histogram a duration counts */
+static int
+histogram_bucket(int64 microseconds)
 {
-	int			i = 0;
+	if (microseconds <= 0)
+		return 0;
+	return Min(pg_leftmost_one_pos64(microseconds) + 1,
+			   QUEUE_HISTOGRAM_BUCKETS - 1);
+}
 
-	if (microseconds > 0)
-		i = Min(pg_leftmost_one_pos64(microseconds) + 1,
-				QUEUE_HISTOGRAM_BUCKETS - 1);
-	pg_atomic_fetch_add_u64(&h->bucket[i], 1);
+/*
+ * Counts durations in microseconds.  Those of one page are much alike: most
+ * are one addition, since others add to the same place.
+ */
+void
+histogram_add(Histogram *h, const int64 *durations, int n)
+{
+	for (int i = 0; i < n;)
+	{
+		int			bucket = histogram_bucket(durations[i]);
+		int			count = 0;
+
+		while (i < n && histogram_bucket(durations[i]) == bucket)
+		{
+			count++;
+			i++;
+		}
+		pg_atomic_fetch_add_u64(&h->bucket[bucket], count);
+	}
 }

@@ -414,7 +414,7 @@ extern void shmem_forget_dedup_state(void);
 extern void shmem_wake_launcher(void);
 extern void shmem_init_tail(TailState *tail);
 extern void shmem_init_lanes(MapSummary *lane);
-extern void histogram_add(Histogram *h, int64 microseconds);
+extern void histogram_add(Histogram *h, const int64 *durations, int n);
 
 static inline void
 queue_count(QueueShared *qs, QueueCounter which, int64 n)

@@ -42,13 +42,15 @@ def weights(names):
 class Session:
     """A connection that comes back, and the history of what it did."""
 
-    def __init__(self, name, seed, stop_at, path, queues, speed=1):
+    def __init__(self, name, seed, stop_at, path, queues, speed=1,
+                 batch=200):
         self.name = name
         self.random = random.Random(f"{seed}/{name}")
         self.stop_at = stop_at
         self.path = path
         self.queues = queues
         self.speed = speed
+        self.batch = batch
         self.connection = None
         self.sent = 0
 
@@ -111,7 +113,7 @@ class Producer(Session):
     def step(self, cursor):
         queue = self.pick_queue()
         kind = self.random.random()
-        n = 1 if kind < 0.5 else self.random.randint(1, 200)
+        n = 1 if kind < 0.5 else self.random.randint(1, self.batch)
         names = [f"{queue}/{self.name}/{self.sent + i}" for i in range(n)]
         self.sent += n
         known, each, options = self.options(queue, n)
@@ -208,7 +210,7 @@ class Consumer(Session):
         t0 = time.monotonic()
         rows = self.call(cursor, queue, t0, 0,
                          "SELECT body->>'u', failures FROM queue.pop(%s, %s)",
-                         queue, self.random.randint(1, 20))
+                         queue, self.random.randint(1, self.batch // 10))
         result = "fail"
         try:
             if self.random.random() < 0.3:
@@ -228,7 +230,7 @@ class Consumer(Session):
             cursor, queue, t0, seconds,
             "SELECT receipt, body->>'u', failures FROM queue.dequeue(%s, %s, "
             "make_interval(secs => %s), wait => %s)", queue,
-            self.random.randint(1, 50), seconds,
+            self.random.randint(1, self.batch // 4), seconds,
             self.random.choice(["0", "0.1 s"]))
         if not rows:
             if self.random.random() < 0.1:

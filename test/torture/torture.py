@@ -210,7 +210,7 @@ def run_load(options, names, functions, server, seed, directory):
     """Sessions and faults for some seconds; what the faults wrote down."""
     stop_at = time.monotonic() + options.seconds
     common = {"seed": seed, "stop_at": stop_at, "queues": names,
-              "speed": options.speed}
+              "speed": options.speed, "batch": options.batch}
     kinds = [(load.Producer, f"p{i}") for i in range(4)]
     kinds += [(load.Consumer, f"c{i}") for i in range(7)]
     sessions = [kind(name, path=f"{directory}/{name}.log", **common)
@@ -246,6 +246,8 @@ def main():
     parser.add_argument("--pause", type=float, default=2.5,
                         help="seconds between faults, at most")
     parser.add_argument("--speed", type=float, default=1)
+    parser.add_argument("--batch", type=int, default=200,
+                        help="messages in one send, at most")
     parser.add_argument("--sources", required=True)
     options = parser.parse_args()
     options.points = faults.point_names(options.sources)
