@@ -6,6 +6,7 @@
 #   TESTS="ack nack"     these tests of the chosen stages only
 #   UPDATE=1             copy the results of regress and isolation to expected/
 #   KEEP=1               keep the temporary directory
+#   TIME_LIMIT=1700, TAP_LIMIT=600   seconds for all, for one TAP file
 #   COVERAGE=DIRECTORY   what gcov says goes there; see test/tools/coverage.sh
 #
 # For test/tools: COPT="..." goes to the compiler; SERVER_CONF="a = b" to the
@@ -296,7 +297,7 @@ tap_file() {
 		fail "tap $name: no time left"
 		return
 	fi
-	within "$(time_left 600)" "$log" env -C "$work/src" TESTDIR="$dir" \
+	within "$(time_left "${TAP_LIMIT:-600}")" "$log" env -C "$work/src" TESTDIR="$dir" \
 		TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
 		PG_TEST_PORT_DIR="$work/tap" PG_TEST_NOCLEAN="${KEEP-}" \
 		PGPORT=65432 PG_REGRESS="$pgxs/src/test/regress/pg_regress" \

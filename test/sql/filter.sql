@@ -35,16 +35,16 @@ SELECT bodies('{"x": 1}');
 SELECT queue.release('filt', :r);
 SELECT body, receipt AS r FROM queue.dequeue('filt', filter => '{"x": 1}') \gset
 SELECT bodies('{"x": 1}');
-SELECT queue.nack('filt', :r, '200 ms');
+SELECT queue.nack('filt', :r, '1 s');
 SELECT bodies('{"x": 1}');
 SELECT wait_until($$'sent' = bodies('{"x": 1}')$$);
 SELECT bodies('{"x": 1}');
-SELECT queue.enqueue('filt', '"late"', headers => '{"x": 1}', delay => '200 ms') > 0 AS ok;
+SELECT queue.enqueue('filt', '"late"', headers => '{"x": 1}', delay => '1 s') > 0 AS ok;
 SELECT bodies('{"x": 1}');
 SELECT wait_until($$'late' = bodies('{"x": 1}')$$);
 -- ... also when its lease ended.
 SELECT queue.enqueue('filt', '"again"', headers => '{"x": 2}') > 0 AS ok;
-SELECT body FROM queue.dequeue('filt', filter => '{"x": 2}', visibility => '100 ms');
+SELECT body FROM queue.dequeue('filt', filter => '{"x": 2}', visibility => '1 s');
 SELECT bodies('{"x": 2}');
 SELECT wait_until($$'again' = bodies('{"x": 2}')$$);
 

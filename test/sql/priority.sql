@@ -73,7 +73,7 @@ SELECT bodies(9);
 SELECT queue.purge('prio') > 0 AS ok;
 
 -- Delayed: high as soon as it is due.
-SELECT queue.enqueue('prio', '"late"', priority => 9, delay => '200 ms') > 0 AS ok;
+SELECT queue.enqueue('prio', '"late"', priority => 9, delay => '1 s') > 0 AS ok;
 SELECT count(queue.enqueue('prio', to_jsonb(i))) FROM generate_series(1, 3) i;
 SELECT bodies(1);
 SELECT wait_until($$3 = (SELECT ready FROM queue.stats WHERE queue = 'prio')$$);

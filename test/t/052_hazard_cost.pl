@@ -29,11 +29,12 @@ $db->do(q{CREATE PROCEDURE claim(n int) LANGUAGE plpgsql AS $$
 	END $$});
 my $memory = sub { value($db,
 	'SELECT sum(total_bytes) / 1024 FROM pg_backend_memory_contexts') };
+$db->do('SET synchronous_commit = off');
 $db->do('CALL claim(200)');
 my $before = $memory->();
 my ($grown, $claims) = (0, 0);
 # Most of a leak would show in the first thousand.
-for my $n (1000, 20_000)
+for my $n (1000, 100_000)
 {
 	last if $grown > 1024;
 	$db->do("CALL claim($n)");
@@ -43,6 +44,7 @@ for my $n (1000, 20_000)
 note sprintf '%d claims: %d kB in the session, %d kB more after them',
   $claims, $before, $grown;
 cmp_ok($grown, '<', 256, "hazard 41: $claims claims leave no memory behind");
+$db->do('RESET synchronous_commit');
 
 # --- 43: who sends writes no pages
 
@@ -118,9 +120,11 @@ cmp_ok($with, '<', 5 * $without + 20,
 # A listener in a transaction that does not end keeps the notify queue full.
 SKIP:
 {
-	skip 'before version 17 the notify queue holds 8 GB', 4
-	  if $version < 170000;
-	$db->do('ALTER SYSTEM SET max_notify_queue_pages = 64');
+	my $old = $version < 170000;
+	my $once = $old ? 5000 : 50;
+	skip 'QUEUE_FULL_NOTIFY is not set: before 17 it takes 8 GB', 5
+	  if $old && !$ENV{QUEUE_FULL_NOTIFY};
+	$db->do('ALTER SYSTEM SET max_notify_queue_pages = 64') if !$old;
 	$db->disconnect;
 	$node->restart;
 	wait_for_worker($node);
@@ -129,9 +133,10 @@ SKIP:
 	$dead->do('LISTEN other');
 	$dead->do('BEGIN');
 	$dead->do('SELECT 1');
-	my $full = wait_for_true(30, sub { !eval {
+	my $full = wait_for_true($old ? 900 : 30, sub { !eval {
 		$db->do("SELECT pg_notify('other', repeat('x', 7000) || i)
-			FROM generate_series(1, 50) i"); 1 } });
+			FROM generate_series(1, $once) i"); 1 } });
+	like($db->errstr, qr/NOTIFY queue/, '... as the server says');
 	is($full, 1, 'hazard 27: the notify queue is full');
 	my $pid = worker_pid($node);
 	my $other = connect_db($node, must => 1);
