@@ -210,7 +210,7 @@ class Consumer(Session):
         t0 = time.monotonic()
         rows = self.call(cursor, queue, t0, 0,
                          "SELECT body->>'u', failures FROM queue.pop(%s, %s)",
-                         queue, self.random.randint(1, self.batch // 10))
+                         queue, self.random.randint(1, self.batch // 2))
         result = "fail"
         try:
             if self.random.random() < 0.3:
@@ -230,7 +230,7 @@ class Consumer(Session):
             cursor, queue, t0, seconds,
             "SELECT receipt, body->>'u', failures FROM queue.dequeue(%s, %s, "
             "make_interval(secs => %s), wait => %s)", queue,
-            self.random.randint(1, self.batch // 4), seconds,
+            self.random.randint(1, self.batch), seconds,
             self.random.choice(["0", "0.1 s"]))
         if not rows:
             if self.random.random() < 0.1:
@@ -254,7 +254,7 @@ class Consumer(Session):
 
     def settle(self, cursor, queue, rows):
         choice = self.random.random()
-        if choice < 0.1:
+        if choice < 0.1 / self.speed:
             time.sleep(self.random.random() * 2)    # the lease may end
         if choice < 0.7:
             self.ack(cursor, queue, rows, roll_back=choice < 0.15)
