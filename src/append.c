@@ -37,6 +37,7 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
+#include "admin_spi.h"
 #include "append.h"
 #include "debug.h"
 #include "page.h"
@@ -99,6 +100,15 @@ flush_reservation(Oid sequence)
 	XLogFlush(lsn);
 }
 
+/* Locks the sequence as nextval() does, which fails badly without it */
+static void
+lock_sequence(Queue *q)
+{
+	LockRelationOid(q->sequence, RowExclusiveLock);
+	if (!admin_relation_exists(q->sequence))
+		admin_no_such_queue(q->name);
+}
+
 /*
  * Reserves n ids, at most APPEND_MAX_IDS, and returns the first.  They ascend
  * in the order of these calls; a rollback does not give them back.
@@ -112,8 +122,10 @@ append_reserve_ids(Queue *q, int n)
 	Assert(n <= APPEND_MAX_IDS);
 	while (!take_ids(qs, n, &first))
 	{
-		int64		start = nextval_internal(q->sequence, false);
+		int64		start;
 
+		lock_sequence(q);
+		start = nextval_internal(q->sequence, false);
 		if (q->unlogged)
 			flush_reservation(q->sequence);
 		SpinLockAcquire(&qs->id_mutex);

@@ -21,6 +21,11 @@
 #include "utils/rel.h"
 #include "utils/wait_event.h"
 
+/* 16 took what is said about varlena values out of postgres.h */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 19 moved get_database_name() to utils/lsyscache.h */
 #if PG_VERSION_NUM < 190000
 #include "commands/dbcommands.h"

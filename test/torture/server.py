@@ -101,11 +101,12 @@ class Server:
     def make_standby(self):
         self.number += 1
         standby = f"{self.data.rpartition('/')[0]}/standby{self.number}"
-        done = subprocess.run(
-            ["pg_basebackup", "-D", standby, "-R", "-c", "fast", "-X",
-             "stream", "--no-sync"], check=False,
-            stderr=subprocess.DEVNULL, timeout=120)
-        if done.returncode != 0:
+        try:
+            subprocess.run(
+                ["pg_basebackup", "-D", standby, "-R", "-c", "fast", "-X",
+                 "stream", "--no-sync"], check=True,
+                stderr=subprocess.DEVNULL, timeout=120)
+        except subprocess.SubprocessError:
             shutil.rmtree(standby, ignore_errors=True)
             return None
         port = 1 + int(os.environ["PGPORT"])
