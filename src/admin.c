@@ -736,8 +736,7 @@ set_paused(FunctionCallInfo fcinfo, const char *what, bool paused)
 						   "false.")));
 
 	admin_enter(&ctx, true);
-	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, what, NULL,
-				  &row);
+	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, what, NULL, &row);
 	open_definition(&rows, row.id);
 	if (enqueue)
 		rows_set(&rows, Anum_queue_def_enqueue_paused, BoolGetDatum(paused));
@@ -753,8 +752,8 @@ set_paused(FunctionCallInfo fcinfo, const char *what, bool paused)
 
 /*
  * grant_access() and revoke_access(): GRANT and REVOKE on the parent table,
- * run as the caller.  They lock no table, and fail with an internal error when
- * another one, or drop(), gets at its row in pg_class meanwhile.
+ * run as the caller.  These two lock no table, and fail with an internal error
+ * when something else changes its row in pg_class; so it is locked before.
  */
 static void
 change_access(FunctionCallInfo fcinfo, bool grant)

@@ -100,7 +100,10 @@ flush_reservation(Oid sequence)
 	XLogFlush(lsn);
 }
 
-/* Locks the sequence as nextval() does, which fails badly without it */
+/*
+ * Locks the sequence as nextval() will, for which it is an internal error that
+ * the queue has been dropped meanwhile
+ */
 static void
 lock_sequence(Queue *q)
 {

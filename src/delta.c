@@ -62,7 +62,10 @@ add_fragment(Size offset, const char *bytes, Size length)
 	delta_length += length;
 }
 
-/* Is there a difference in the first word of what is left? */
+/*
+ * Is there a difference in the first word of what is left?  A comparison of
+ * constant length is one instruction.
+ */
 static bool
 word_differs(const char *old, const char *new, Size left)
 {

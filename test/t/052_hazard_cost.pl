@@ -136,8 +136,8 @@ SKIP:
 	my $full = wait_for_true($old ? 900 : 30, sub { !eval {
 		$db->do("SELECT pg_notify('other', repeat('x', 7000) || i)
 			FROM generate_series(1, $once) i"); 1 } });
-	like($db->errstr, qr/NOTIFY queue/, '... as the server says');
 	is($full, 1, 'hazard 27: the notify queue is full');
+	like($db->errstr, qr/NOTIFY queue/, '... as the server says');
 	my $pid = worker_pid($node);
 	my $other = connect_db($node, must => 1);
 	my $start = time;
