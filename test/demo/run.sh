@@ -86,7 +86,7 @@ kill_one() {
 		kill -CONT "$pid"
 		sleep 0.01
 	done
-	echo "  kill -9 $name (pid $pid), which holds $held messages:"
+	echo "  kill -9 $name (pid $pid), which holds $held messages; the first of them:"
 	as_owner psql -X -c "SELECT * FROM queue.in_flight
 		WHERE application_name = '$name' LIMIT 3" | sed 's/^/  /'
 	kill -KILL "$pid"
