@@ -25,6 +25,10 @@ LONGEST_LEASE = 5
 # Prepared transactions are left open for so long, since others wait for them
 PREPARED_SECONDS = 20
 
+# Without ready maps a claim reads the whole backlog, which grows meanwhile: for
+# longer than this, next to nothing would be consumed.
+LITTLE_MEMORY_SECONDS = 15
+
 
 class Faults:
     def __init__(self, server, seed, log, points):
@@ -36,6 +40,7 @@ class Faults:
         self.kills = 0
         self.held = []
         self.finish_at = 0
+        self.enough_at = None
         self.shim = None
         if os.environ.get("QUEUE_SHIM"):
             with open(os.environ["QUEUE_SHIM"], "r+b") as file:
@@ -165,12 +170,11 @@ class Faults:
     CRASHES[full_disk] = 2
 
     def little_memory(self):
-        """Restart with shared memory for next to nothing, or for all."""
-        small = self.random.random() < 0.7
+        """Restart with shared memory for next to nothing, for a while."""
         for name, value in (("map_memory", "64kB"), ("max_queues", "3"),
                             ("max_segments", "4")):
-            query(f"ALTER SYSTEM SET queue.{name} = '{value}'" if small else
-                  f"ALTER SYSTEM RESET queue.{name}")
+            query(f"ALTER SYSTEM SET queue.{name} = '{value}'")
+        self.enough_at = time.monotonic() + LITTLE_MEMORY_SECONDS
         self.server.stop("immediate")
         self.kills += 1
         self.server.start()
@@ -181,6 +185,7 @@ class Faults:
         """What has no place in shared memory may not be drained."""
         for name in ("map_memory", "max_queues", "max_segments"):
             query(f"ALTER SYSTEM RESET queue.{name}")
+        self.enough_at = None
         self.server.stop("fast")
         self.server.start()
 
@@ -322,6 +327,8 @@ class Faults:
         if time.monotonic() > self.finish_at:
             self.finish_at = time.monotonic() + PREPARED_SECONDS
             self.run(Faults.finish_prepared, False)
+        if self.enough_at and time.monotonic() > self.enough_at:
+            self.run(Faults.enough_memory, True)
         for _ in range(self.random.choice([1, 1, 1, 2, 3])):
             crashes = self.random.random() < 0.45
             faults = self.CRASHES if crashes else self.OTHERS
