@@ -17,9 +17,11 @@
  * the transaction.  It begins when nothing long is left to do, and brings news
  * of the segment that is open now.
  *
- * Locks, in this order: RowExclusiveLock on the segment (kept to the end of
- * the transaction); in a fifo queue ExclusiveLock on the parent as an object,
- * with ORDER_LOCK_SUBID; the segment's extension lock; one buffer lock.
+ * Locks, in this order: RowExclusiveLock on the sequence, when ids are reserved
+ * there, and on the segment (both kept to the end of the transaction; in a
+ * fifo queue the segment comes first); in a fifo queue ExclusiveLock on the parent as an object,
+ * with ORDER_LOCK_SUBID; the segment's extension lock; one buffer lock; to
+ * find a slot that the segment got meanwhile, queue_shmem->lock shared.
  * The spinlocks protect a few assignments each.
  */
 #include "postgres.h"
@@ -178,12 +180,13 @@ check_tail(AppendTarget *target)
 	if (nblocks >= extended)
 		return;
 
+	/* first the pages: whoever reads the new length does not come here */
+	for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
+		pg_atomic_write_u32(&tail->pages[i], InvalidBlockNumber);
 	SpinLockAcquire(&tail->mutex);
 	if (tail->extended == extended)
 		tail->fresh = tail->extended = nblocks;
 	SpinLockRelease(&tail->mutex);
-	for (int i = 0; i < QUEUE_TAIL_PAGES; i++)
-		pg_atomic_write_u32(&tail->pages[i], InvalidBlockNumber);
 }
 
 /* Takes a page of the range; *left says how many remain */
@@ -442,8 +445,7 @@ note_expiry(HeapTuple *tuples, int n)
 
 /*
  * Notes messages that were just written to a page, whose buffer lock is still
- * held.  A segment may have got a slot meanwhile: who looks at the page for it
- * looks after us, or must be told.
+ * held.
  */
 static void
 note_page(AppendTarget *target, TxnPageKind kind, BlockNumber block,
@@ -461,8 +463,6 @@ note_page(AppendTarget *target, TxnPageKind kind, BlockNumber block,
 		greatest = Max(greatest, head->id);
 		lane = Max(lane, queue_lane(target->q, head));
 	}
-	if (target->slot == NULL)
-		target->slot = map_slot_find(compat_rel_number(target->rel));
 	map_added_ids(target->slot, block, least, greatest);
 	map_use_lane(target->slot, lane);
 	txn_note_page(kind, target->q->shared, target->slot, block, n, lane, due);
@@ -573,6 +573,9 @@ append_messages(Queue *q, int chain, TxnPageKind kind, HeapTuple *tuples,
 		CHECK_FOR_INTERRUPTS();
 		txn_reserve_pages(1);
 		buffer = tail_page(&target, MAXALIGN(tuples[done]->t_len));
+		/* who looks at the page for a new slot looks after us, or is told */
+		if (target.slot == NULL)
+			target.slot = map_slot_find(compat_rel_number(target.rel));
 		if (target.slot != NULL)
 			pg_atomic_fetch_add_u32(&target.slot->appends, 1);
 		inserted = page_insert(target.rel, buffer, tuples + done, n - done,

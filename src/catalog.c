@@ -377,8 +377,10 @@ load(Queue *q)
 	{
 		QueueShared *qs = shmem_queue_assign(q->id, q->relid);
 
+		/* that of a dropped queue of this name may be in use to the end */
 		if (qs == NULL && (q->shared == NULL ||
-						   !shmem_queue_is_private(q->shared)))
+						   !shmem_queue_is_private(q->shared) ||
+						   !shmem_queue_valid(q->shared, q->id, q->relid)))
 			qs = shmem_private_queue(q->id, q->relid);
 		if (qs != NULL)
 			q->shared = qs;
@@ -390,7 +392,9 @@ load(Queue *q)
 		pg_atomic_write_u32(&q->shared->active_pid, 0);
 	/* an invalidation that arrives while we read shows in the flag */
 	q->valid = true;
+	q->complete = false;
 	read_segments(q);
+	q->complete = true;
 }
 
 /* Makes the empty cache */
@@ -421,7 +425,8 @@ forget_queue(Queue *q)
 static bool
 is_loaded(Queue *q)
 {
-	if (!q->valid || !shmem_queue_valid(q->shared, q->id, q->relid))
+	if (!q->valid || !q->complete ||
+		!shmem_queue_valid(q->shared, q->id, q->relid))
 		return false;
 	return !shmem_queue_is_private(q->shared) ||
 		GetCurrentTimestamp() < q->retry_at;

@@ -86,6 +86,7 @@ typedef struct Queue
 {
 	char		name[MAX_QUEUE_NAME + 1];
 	bool		valid;			/* false: read the catalog again */
+	bool		complete;		/* reading it did not fail halfway */
 	int32		id;
 	Oid			relid;			/* the parent table: privileges */
 	Oid			sequence;		/* hands out ranges of ids */

@@ -15,6 +15,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_class.h"
 #include "storage/bufmgr.h"
+#include "storage/lock.h"
 #include "storage/smgr.h"
 #include "utils/acl.h"
 #include "utils/jsonb.h"
@@ -119,6 +120,17 @@ compat_vm_unlock(Buffer vmbuffer)
 {
 #if PG_VERSION_NUM >= 170000
 	LockBuffer(vmbuffer, BUFFER_LOCK_UNLOCK);
+#endif
+}
+
+/* 17 asks whether a stronger lock will do */
+static inline bool
+compat_lock_held(const LOCKTAG *tag, LOCKMODE mode)
+{
+#if PG_VERSION_NUM < 170000
+	return LockHeldByMe(tag, mode);
+#else
+	return LockHeldByMe(tag, mode, false);
 #endif
 }
 

@@ -281,6 +281,9 @@ reserve_ids(SendOptions *options, int n, bool now)
 static void
 send(SendOptions *options, HeapTuple *tuples, int n)
 {
+	/* all of a chunk may have been sent before */
+	if (n == 0)
+		return;
 	append_messages(options->q, options->chain, TXN_APPENDED, tuples, n,
 					options->visible_at <= options->now ? 0 :
 					options->visible_at);
@@ -295,7 +298,7 @@ send_parts(Queue *q, MessageParts *parts, const int *priority, int n)
 {
 	SendOptions options = {.q = q,.now = GetCurrentTimestamp()};
 	HeapTuple	tuples[SEND_CHUNK];
-	int64		first = reserve_ids(&options, n, false);
+	int64		first;
 
 	Assert(n <= SEND_CHUNK);
 	options.visible_at = timestamp_plus(options.now, q->delay);
@@ -309,6 +312,7 @@ send_parts(Queue *q, MessageParts *parts, const int *priority, int n)
 			bytes += parts_size(&parts[i]);
 		overflow_reserve(q, n, bytes);
 	}
+	first = reserve_ids(&options, n, false);
 	for (int i = 0; i < n; i++)
 	{
 		options.priority = priority[i];
@@ -341,6 +345,7 @@ queue_enqueue(PG_FUNCTION_ARGS)
 {
 	SendOptions options;
 	MessageParts parts;
+	bool		dedup = !PG_ARGISNULL(9);
 	HeapTuple	tuple;
 	int64		id;
 
@@ -351,11 +356,13 @@ queue_enqueue(PG_FUNCTION_ARGS)
 	parts.key = fcinfo->args[4];
 	send_check(options.q, &parts);
 
-	id = reserve_ids(&options, 1, !PG_ARGISNULL(9));
-	if (!PG_ARGISNULL(9) &&
-		is_duplicate(options.q, PG_GETARG_TEXT_PP(9), &id))
+	/* what there is no room for waits with as few locks as can be */
+	if (options.q->limited && !dedup)
+		overflow_reserve(options.q, 1, parts_size(&parts));
+	id = reserve_ids(&options, 1, dedup);
+	if (dedup && is_duplicate(options.q, PG_GETARG_TEXT_PP(9), &id))
 		PG_RETURN_INT64(id);
-	if (options.q->limited)
+	if (options.q->limited && dedup)
 		overflow_reserve(options.q, 1, parts_size(&parts));
 	tuple = form_message(&options, id, &parts);
 	send(&options, &tuple, 1);
@@ -546,8 +553,10 @@ queue_enqueue_batch(PG_FUNCTION_ARGS)
 	skip = palloc0(Max(count, 1) * sizeof(bool));
 	context = AllocSetContextCreate(CurrentMemoryContext, "queue batch",
 									ALLOCSET_DEFAULT_SIZES);
+	if (options.q->limited && dedup_ids.values == NULL)
+		reserve_batch(options.q, column, count, skip);
 	assign_ids(&options, &dedup_ids, count, ids, skip);
-	if (options.q->limited)
+	if (options.q->limited && dedup_ids.values != NULL)
 		reserve_batch(options.q, column, count, skip);
 	for (int start = 0; start < count; start += SEND_CHUNK)
 	{

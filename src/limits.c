@@ -24,7 +24,9 @@
  *
  * Locks: the queue's limit_mutex, for a few assignments.  A count takes
  * RowExclusiveLock on one segment at a time and a share lock on one buffer.
- * Who waits for room holds no lock that somebody needs who makes room.
+ * Who waits for room may hold locks from what his transaction did before.  The
+ * deadlock detector does not see what he waits for, so he asks himself whether
+ * somebody waits for these locks.
  */
 #include "postgres.h"
 
@@ -34,8 +36,10 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -395,6 +399,37 @@ nap(TimestampTz deadline, TimestampTz watch_until)
 	return (long) Max(ms, 1);
 }
 
+/*
+ * Raises 40P01 when somebody waits for a lock of this transaction: he drops
+ * the queue, or what he does to a segment keeps others from acking.
+ */
+static void
+check_deadlock(Queue *q)
+{
+	for (int i = -1; i < q->ntables; i++)
+	{
+		Oid			relid = i < 0 ? q->sequence : q->segments[i].relid;
+		LOCKTAG		tag;
+
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+		if (!compat_lock_held(&tag, RowExclusiveLock))
+			continue;
+		/* what ours lets in is refused only for somebody who waits */
+		if (ConditionalLockRelationOid(relid, RowShareLock))
+			UnlockRelationOid(relid, RowShareLock);
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+					 errmsg("deadlock detected"),
+					 errdetail("This transaction waits for room in queue "
+							   "\"%s\", and another one waits for a lock "
+							   "that it holds on table \"%s\".",
+							   q->name, get_rel_name(relid)),
+					 errhint("Send to a queue that may be full at the start "
+							 "of a transaction.")));
+	}
+}
+
 /* Looks and sleeps in turn until there is room, or the queue has changed */
 static bool
 wait_loop(Queue *q, const Room *need)
@@ -420,6 +455,7 @@ wait_loop(Queue *q, const Room *need)
 		if (missing.messages < need->messages &&
 			(need->bytes == 0 || missing.bytes < need->bytes))
 			waiters_wake_next_sender(qs);
+		check_deadlock(q);
 		ms = nap(deadline, watch_until);
 		if (ms == 0)
 			ereport(ERROR,

@@ -397,6 +397,20 @@ map_extended(MapSlot *slot, BlockNumber first, BlockNumber count)
 }
 
 /*
+ * VACUUM made the file shorter: the pages from first on are gone, and what was
+ * known of them.  The caller holds the extension lock.
+ */
+void
+map_shortened(MapSlot *slot, BlockNumber first)
+{
+	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
+	for (BlockNumber block = first;
+		 block < pg_atomic_read_u32(&slot->npages); block++)
+		(void) enter_page(slot, block, false);
+	LWLockRelease(queue_shmem->lock);
+}
+
+/*
  * False only if no page of the segment has anything to claim on the lane or
  * a higher one, or a deadline before the given time.  Pages behind the slot
  * are the caller's business.
@@ -719,10 +733,11 @@ map_count_dead(MapSlot *slot, BlockNumber block, int n, bool droppable)
 void
 map_recompute_due(MapSlot *slot, TimestampTz now)
 {
-	int			nchunks = slot->nchunks;
 	TimestampTz slot_due = QUEUE_NO_DUE;
+	int			nchunks;
 
 	pg_atomic_exchange_u64(&slot->due, QUEUE_NO_DUE);
+	nchunks = slot->nchunks;
 	for (int c = 0; c < nchunks; c++)
 	{
 		MapChunk   *chunk = &queue_shmem->chunks[slot->chunk[c]];

@@ -86,6 +86,7 @@ extern MapSlot *map_slot_find(RelFileNumber relnumber);
 extern bool map_slot_valid(MapSlot *slot, RelFileNumber relnumber);
 extern void map_slot_forget(MapSlot *slot);
 extern void map_extended(MapSlot *slot, BlockNumber first, BlockNumber count);
+extern void map_shortened(MapSlot *slot, BlockNumber first);
 
 extern bool map_maybe_ready(MapSlot *slot, int lane, TimestampTz due_before);
 

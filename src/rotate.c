@@ -232,11 +232,14 @@ page_is_drained(Relation rel, BlockNumber block, TransactionId *newest)
 static void
 verify_drained(Relation rel, MapSlot *slot)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	TransactionId newest = InvalidTransactionId;
 	uint32		appends = pg_atomic_read_u32(&slot->appends);
+	BlockNumber nblocks;
 
+	/* what is appended from now on is not counted */
 	pg_memory_barrier();
+	QUEUE_DEBUG_POINT("counted");
+	nblocks = RelationGetNumberOfBlocks(rel);
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -246,6 +249,7 @@ verify_drained(Relation rel, MapSlot *slot)
 	slot->drained_appends = appends;
 	slot->newest_deleter = newest;
 	slot->drained_at = GetCurrentTimestamp();
+	QUEUE_DEBUG_POINT("verified");
 }
 
 /*
@@ -360,7 +364,7 @@ lock_for_truncation(Oid relid, Relation *rel, List **toast)
 	return *rel != NULL;
 }
 
-/* Bytes in the first of a list of relations, the TOAST table */
+/* Pages of the first of a list of relations, the TOAST table */
 static BlockNumber
 toast_blocks(List *toast)
 {
@@ -441,16 +445,20 @@ rotate_truncate(Queue *q, QueueSegment *seg)
 	int32		id = q->id;
 	int32		life = seg->life;
 	Oid			parent = q->relid;
-	MapSlot    *slot = seg->slot;
+	MapSlot    *slot = catalog_slot(q, seg);
 	Relation	rel;
 	List	   *toast;
 
 	QUEUE_DEBUG_POINT("drained");
-	if (!lock_parent(q) || !lock_for_truncation(seg->relid, &rel, &toast))
+	if (slot == NULL || !lock_parent(q) ||
+		!lock_for_truncation(seg->relid, &rel, &toast))
 		return false;
+
+	/* who had the segment open has told the map before his lock went */
 	if (compat_rel_number(rel) != seg->relnumber ||
 		!map_slot_valid(slot, seg->relnumber) ||
-		slot->drained_appends != pg_atomic_read_u32(&slot->appends))
+		slot->drained_appends != pg_atomic_read_u32(&slot->appends) ||
+		!facts_known(slot) || live_messages(slot) > 0)
 	{
 		relation_close(rel, NoLock);
 		return false;
@@ -639,6 +647,19 @@ forward_receipts(Move *m, int32 queue_id, int32 life)
 	rows_close(&rows);
 }
 
+/* Locks the segment that is appended to, to the end of the transaction */
+static bool
+lock_tail(Queue *q, int chain)
+{
+	QueueSegment *seg = catalog_tail(q, chain);
+	Relation	rel = seg == NULL ? NULL : catalog_open_segment(q, seg, false);
+
+	if (rel == NULL)
+		return false;
+	relation_close(rel, NoLock);
+	return true;
+}
+
 /*
  * Moves the live messages of a sealed segment to the parking chain, up to a
  * batch, in the current transaction.  Returns how many were moved.
@@ -662,7 +683,7 @@ rotate_park(Queue *q, QueueSegment *seg)
 	m->t.wanted = is_straggler;
 	m->t.max = PARK_BATCH;
 	m->t.tuple = m->tuple;
-	if (lock_parent(q))
+	if (lock_parent(q) && lock_tail(q, QUEUE_PARKING_CHAIN))
 		m->t.rel = catalog_open_segment(q, seg, false);
 	if (m->t.rel == NULL)
 	{

@@ -14,11 +14,13 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "admin.h"
 #include "catalog.h"
 #include "deadletter.h"
+#include "debug.h"
 #include "dedup_rotate.h"
 #include "limits.h"
 #include "readymap.h"
@@ -63,6 +65,7 @@ typedef struct TendWork
 	int32		life;			/* of the segment */
 	TendStep	step;
 	bool		done;
+	bool		no_tail;		/* of some chain */
 } TendWork;
 
 /* Does one thing with one segment */
@@ -143,6 +146,20 @@ next_segment(Queue *q, int32 life)
 	return next;
 }
 
+/* Is there a chain without a segment to append to, also one to be adopted? */
+static bool
+lacks_tail(Queue *q)
+{
+	bool		has[QUEUE_CHAINS] = {[QUEUE_ARCHIVE_CHAIN] = q->archive == 0};
+
+	for (int i = 0; i < q->ntables; i++)
+		has[q->segments[i].chain] |= q->segments[i].state == SEGMENT_OPEN;
+	for (int chain = 0; chain < QUEUE_CHAINS; chain++)
+		if (!has[chain])
+			return q->valid;
+	return false;
+}
+
 /* Finds the next thing to do for a queue */
 static void
 find_work(void *arg)
@@ -155,6 +172,7 @@ find_work(void *arg)
 	work->life = 0;
 	if (q == NULL)
 		return;
+	work->no_tail = lacks_tail(q);
 	while (q->valid && (seg = next_segment(q, start)) != NULL)
 	{
 		start = seg->life;
@@ -170,6 +188,7 @@ find_work(void *arg)
 static void
 ensure_tails(void *arg)
 {
+	QUEUE_DEBUG_POINT("tails");
 	for (int chain = 0; chain < QUEUE_CHAINS; chain++)
 	{
 		Queue	   *q = catalog_queue_by_id(*(int32 *) arg);
@@ -208,7 +227,7 @@ fill_slots(void *arg)
 static bool
 tend_segments(int32 queue_id, bool full)
 {
-	TendWork	work = {queue_id, 0, TEND_ADOPT, false};
+	TendWork	work = {.queue_id = queue_id};
 	bool		adopted = false;
 
 	if (full && !worker_attempt(fill_slots, &queue_id))
@@ -224,7 +243,8 @@ tend_segments(int32 queue_id, bool full)
 			return false;
 		adopted |= work.done && work.step == TEND_ADOPT;
 	}
-	return !adopted || worker_attempt_sql(ensure_tails, &queue_id);
+	return !(adopted || work.no_tail) ||
+		worker_attempt_sql(ensure_tails, &queue_id);
 }
 
 /*
@@ -377,6 +397,20 @@ forget_slots(void *arg)
 	}
 }
 
+/* Is the table gone?  Not if somebody is about to make it. */
+static bool
+is_gone(Oid relid)
+{
+	bool		gone;
+
+	/* who makes or uses the table holds a lock that this respects */
+	if (!ConditionalLockRelationOid(relid, ShareLock))
+		return false;
+	gone = !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid));
+	UnlockRelationOid(relid, ShareLock);
+	return gone;
+}
+
 /* Gives up the places of queues that are gone */
 static void
 forget_queues(void *arg)
@@ -389,7 +423,7 @@ forget_queues(void *arg)
 
 		if (qs->in_use && qs->dboid == MyDatabaseId &&
 			pg_atomic_read_u32(&qs->waiters) == 0 &&
-			!list_member_int(ids, qs->id))
+			!list_member_int(ids, qs->id) && is_gone(qs->relid))
 			shmem_queue_forget(qs->id);
 	}
 }

@@ -367,6 +367,20 @@ open_slot(MapSlot *slot, Queue **q, QueueSegment **which)
 	return rel;
 }
 
+/* Forgets pages that VACUUM cut off, whose deadlines nobody would look at */
+static void
+forget_cut_pages(MapSlot *slot, Relation rel)
+{
+	BlockNumber nblocks;
+
+	if (RelationGetNumberOfBlocks(rel) >= pg_atomic_read_u32(&slot->npages) ||
+		!ConditionalLockRelationForExtension(rel, ExclusiveLock))
+		return;
+	nblocks = RelationGetNumberOfBlocks(rel);
+	map_shortened(slot, nblocks);
+	UnlockRelationForExtension(rel, ExclusiveLock);
+}
+
 /* Looks at the pages of a segment that need it */
 static void
 look_at_slot(void *arg)
@@ -383,6 +397,7 @@ look_at_slot(void *arg)
 
 	if (rel == NULL)
 		return;
+	forget_cut_pages(work->slot, rel);
 	map_walk_begin(&walk, work->slot, rel,
 				   work->stale ? MAP_WALK_STALE : 0, 0, now + 1);
 	while ((block = map_walk_next(&walk)) != InvalidBlockNumber)

@@ -184,3 +184,18 @@ RESET ROLE;
 SELECT queue.drop(queue, force => true) FROM queue.queues;
 DROP OWNED BY dedup_sender;
 DROP ROLE dedup_sender;
+
+-- A fifo queue numbers its messages when it stores them; here nothing is left
+-- to store, of a call and of a part of one.
+SELECT queue.create('dedf', kind => 'fifo');
+SELECT queue.enqueue_batch('dedf', '{1,2}', keys => '{a,a}',
+                           dedup_ids => '{x,y}') AS ids \gset
+SELECT queue.enqueue_batch('dedf', '{3,4}', keys => '{a,a}',
+                           dedup_ids => '{x,y}') = :'ids' AS same;
+SELECT count(DISTINCT id)
+  FROM unnest(queue.enqueue_batch('dedf',
+         (SELECT array_agg(to_jsonb(i)) FROM generate_series(1, 2001) i),
+         dedup_ids => (SELECT array_agg('x'::text)
+                       FROM generate_series(1, 2001)))) id;
+SELECT body FROM queue.peek('dedf', 10);
+SELECT queue.drop('dedf', force => true);

@@ -73,5 +73,18 @@ for my $property ("kind => 'fifo'", 'single_active => true',
 	$db->do("SELECT queue.drop('strict', true)");
 }
 
+# A session keeps its own place for such a queue, but not when another queue
+# has got the name.
+my $other = connect_db($node, must => 1);
+$other->do("SELECT queue.create('again')");
+$db->do("SELECT queue.enqueue('again', '1')");
+$other->do("SELECT queue.drop('again', true)");
+$other->do("SELECT queue.create('again')");
+my @ids = map { value($_, "SELECT queue.enqueue('again', '1')") }
+  $db, $other, $db, $other;
+my %times;
+$times{$_}++ for @ids;
+is(scalar keys %times, 4, 'a queue of the same name has ids of its own');
+
 ok(!crashed($node), 'no process crashed');
 done_testing();
