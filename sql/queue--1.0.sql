@@ -13,6 +13,11 @@
 -- (25006), and without the library in shared_preload_libraries (55000).
 
 
+-- The schema is no member of the extension, and stays when that is dropped.
+COMMENT ON SCHEMA queue IS
+    'message queues: the extension queue, and the tables of each queue';
+
+
 -- ---------------------------------------------------------------------------
 -- Catalog tables.  C code reads them by attribute number.
 -- ---------------------------------------------------------------------------
@@ -61,15 +66,74 @@ CREATE TABLE queue.queue_def (
 );
 COMMENT ON TABLE queue.queue_def IS
     'one row for each queue; see the view queue.queues';
+COMMENT ON COLUMN queue.queue_def.id IS
+    'number of the queue; part of the names of its tables';
+COMMENT ON COLUMN queue.queue_def.name IS
+    'name of the queue';
 COMMENT ON COLUMN queue.queue_def.relation IS
     'the parent table, which carries the queue''s privileges';
 COMMENT ON COLUMN queue.queue_def.ids IS
     'sequence that reserves message ids, 4096 at a time';
+COMMENT ON COLUMN queue.queue_def.kind IS
+    'work or fifo';
+COMMENT ON COLUMN queue.queue_def.visibility_timeout IS
+    'length of a lease where the call says nothing';
+COMMENT ON COLUMN queue.queue_def.max_attempts IS
+    'failures with which a message is dead; NULL = no limit';
+COMMENT ON COLUMN queue.queue_def.dead_letter IS
+    'the queue to which dead messages go; NULL = none';
+COMMENT ON COLUMN queue.queue_def.retry_delay IS
+    'how long a message waits after its first failure';
+COMMENT ON COLUMN queue.queue_def.retry_backoff IS
+    'how that wait grows: none, linear or exponential';
+COMMENT ON COLUMN queue.queue_def.retry_max_delay IS
+    'the longest wait after a failure';
+COMMENT ON COLUMN queue.queue_def.delay IS
+    'delay of messages that are sent without one';
+COMMENT ON COLUMN queue.queue_def.ttl IS
+    'time to live of each message; NULL = no limit';
+COMMENT ON COLUMN queue.queue_def.max_messages IS
+    'most messages in the queue; NULL = no limit';
+COMMENT ON COLUMN queue.queue_def.max_bytes IS
+    'most bytes in the queue, counted as by max_message_bytes; NULL = no '
+    'limit';
+COMMENT ON COLUMN queue.queue_def.overflow IS
+    'what a send does when the queue is full: reject, block or '
+    'drop_oldest';
+COMMENT ON COLUMN queue.queue_def.max_in_flight IS
+    'most messages leased at a time, over all sessions; NULL = no limit';
+COMMENT ON COLUMN queue.queue_def.max_message_bytes IS
+    'most bytes of body, payload, headers and key of a message; NULL = no '
+    'limit';
+COMMENT ON COLUMN queue.queue_def.dedup_window IS
+    'how long a dedup_id counts; NULL = 5 minutes';
+COMMENT ON COLUMN queue.queue_def.persistence IS
+    'logged, or unlogged: empty after a crash';
+COMMENT ON COLUMN queue.queue_def.single_active IS
+    'one session at a time is served';
+COMMENT ON COLUMN queue.queue_def.fair IS
+    'keys are tenants; those with few messages in flight come first';
+COMMENT ON COLUMN queue.queue_def.archive IS
+    'how long acked messages are kept; NULL = not at all';
+COMMENT ON COLUMN queue.queue_def.partitions IS
+    'always 1 in this version';
+COMMENT ON COLUMN queue.queue_def.retention IS
+    'always NULL in this version';
+COMMENT ON COLUMN queue.queue_def.retention_bytes IS
+    'always NULL in this version';
+COMMENT ON COLUMN queue.queue_def.compact IS
+    'always false in this version';
+COMMENT ON COLUMN queue.queue_def.enqueue_paused IS
+    'sends are refused';
+COMMENT ON COLUMN queue.queue_def.dequeue_paused IS
+    'claims and pops are refused';
 COMMENT ON COLUMN queue.queue_def.next_life IS
     'life number of the next segment; never goes back';
+COMMENT ON COLUMN queue.queue_def.created_at IS
+    'when the queue was made';
 COMMENT ON COLUMN queue.queue_def.priorities IS
-    'the queue has had messages with a priority: noted by the worker, so that '
-    'after a start they are looked for first';
+    'the queue has had messages with a priority: noted by the worker, so '
+    'that after a start they are looked for first';
 
 CREATE TABLE queue.segment_def (
     queue_id int NOT NULL,
@@ -87,18 +151,30 @@ CREATE TABLE queue.segment_def (
 );
 COMMENT ON TABLE queue.segment_def IS
     'one row for each table that holds messages; see the view queue.segments';
+COMMENT ON COLUMN queue.segment_def.queue_id IS
+    'number of the queue';
 COMMENT ON COLUMN queue.segment_def.life IS
     'number of this use of the table; part of every receipt';
+COMMENT ON COLUMN queue.segment_def.relation IS
+    'the table';
 COMMENT ON COLUMN queue.segment_def.chain IS
-    'm = main, p = parking (stragglers, dead and far-delayed messages), '
-    'a = archive (acked messages)';
+    'm = main, p = parking (stragglers, dead and far-delayed messages), a '
+    '= archive (acked messages)';
 COMMENT ON COLUMN queue.segment_def.state IS
-    'o = open, s = sealed: no insert ever again, f = free: truncated, a spare';
+    'o = open, s = sealed: no insert ever again, f = free: truncated, a '
+    'spare';
+COMMENT ON COLUMN queue.segment_def.layout IS
+    'version of the layout of its rows';
 COMMENT ON COLUMN queue.segment_def.relfilenode IS
-    'with database and system_identifier: the file the row was written for; '
-    'another one after a restore or a rewrite of the table';
+    'with database and system_identifier: the file the row was written '
+    'for; another one after a restore or a rewrite of the table';
+COMMENT ON COLUMN queue.segment_def.database IS
+    'see relfilenode';
+COMMENT ON COLUMN queue.segment_def.system_identifier IS
+    'see relfilenode';
 COMMENT ON COLUMN queue.segment_def.sealed_at IS
-    'since when nothing is inserted; for how long what is in it is archived';
+    'since when nothing is inserted; for how long what is in it is '
+    'archived';
 
 CREATE TABLE queue.forwarding (
     queue_id int NOT NULL,
@@ -109,6 +185,12 @@ CREATE TABLE queue.forwarding (
 COMMENT ON TABLE queue.forwarding IS
     'where leased messages went that were moved to the parking chain: '
     'the receipt their consumer holds, and the one that fits now';
+COMMENT ON COLUMN queue.forwarding.queue_id IS
+    'number of the queue';
+COMMENT ON COLUMN queue.forwarding.receipt IS
+    'the receipt that the consumer holds';
+COMMENT ON COLUMN queue.forwarding.moved_to IS
+    'the receipt that fits now';
 
 -- Entries of dedup_ids.  Two tables for each class of windows: up to 5 minutes
 -- (the default), an hour, a day, and longer.  The worker empties them in turn.
@@ -119,6 +201,10 @@ CREATE TABLE queue.dedup_def (
 );
 COMMENT ON TABLE queue.dedup_def IS
     'for each class of dedup windows, which of its tables takes new entries';
+COMMENT ON COLUMN queue.dedup_def.class IS
+    '0 = up to 5 minutes, 1 = an hour, 2 = a day, 3 = longer';
+COMMENT ON COLUMN queue.dedup_def.current IS
+    '0 = its table a takes new entries, 1 = its table b';
 COMMENT ON COLUMN queue.dedup_def.since IS
     'all entries in the other table are older';
 
@@ -132,51 +218,61 @@ CREATE TABLE queue.dedup_minutes_a (
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_minutes_a IS
     'dedup_ids of queues with a dedup_window of at most 5 minutes';
+COMMENT ON COLUMN queue.dedup_minutes_a.queue_id IS
+    'number of the queue';
+COMMENT ON COLUMN queue.dedup_minutes_a.hash1 IS
+    'hash of the dedup_id, first 64 bits';
+COMMENT ON COLUMN queue.dedup_minutes_a.hash2 IS
+    'hash of the dedup_id, last 64 bits';
+COMMENT ON COLUMN queue.dedup_minutes_a.message_id IS
+    'id of the message that was stored';
+COMMENT ON COLUMN queue.dedup_minutes_a.entered_at IS
+    'when that was';
 
 CREATE TABLE queue.dedup_minutes_b (
-    LIKE queue.dedup_minutes_a,
+    LIKE queue.dedup_minutes_a INCLUDING COMMENTS,
     CONSTRAINT dedup_minutes_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_minutes_b IS
     'dedup_ids of queues with a dedup_window of at most 5 minutes';
 
 CREATE TABLE queue.dedup_hour_a (
-    LIKE queue.dedup_minutes_a,
+    LIKE queue.dedup_minutes_a INCLUDING COMMENTS,
     CONSTRAINT dedup_hour_a_pkey PRIMARY KEY (queue_id, hash1, hash2)
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_hour_a IS
     'dedup_ids of queues with a dedup_window of at most an hour';
 
 CREATE TABLE queue.dedup_hour_b (
-    LIKE queue.dedup_minutes_a,
+    LIKE queue.dedup_minutes_a INCLUDING COMMENTS,
     CONSTRAINT dedup_hour_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_hour_b IS
     'dedup_ids of queues with a dedup_window of at most an hour';
 
 CREATE TABLE queue.dedup_day_a (
-    LIKE queue.dedup_minutes_a,
+    LIKE queue.dedup_minutes_a INCLUDING COMMENTS,
     CONSTRAINT dedup_day_a_pkey PRIMARY KEY (queue_id, hash1, hash2)
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_day_a IS
     'dedup_ids of queues with a dedup_window of at most a day';
 
 CREATE TABLE queue.dedup_day_b (
-    LIKE queue.dedup_minutes_a,
+    LIKE queue.dedup_minutes_a INCLUDING COMMENTS,
     CONSTRAINT dedup_day_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_day_b IS
     'dedup_ids of queues with a dedup_window of at most a day';
 
 CREATE TABLE queue.dedup_long_a (
-    LIKE queue.dedup_minutes_a,
+    LIKE queue.dedup_minutes_a INCLUDING COMMENTS,
     CONSTRAINT dedup_long_a_pkey PRIMARY KEY (queue_id, hash1, hash2)
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_long_a IS
     'dedup_ids of queues with a dedup_window of more than a day';
 
 CREATE TABLE queue.dedup_long_b (
-    LIKE queue.dedup_minutes_a,
+    LIKE queue.dedup_minutes_a INCLUDING COMMENTS,
     CONSTRAINT dedup_long_b_pkey PRIMARY KEY (queue_id, hash1, hash2)
 ) USING heap WITH (autovacuum_enabled = off);
 COMMENT ON TABLE queue.dedup_long_b IS
@@ -222,12 +318,28 @@ COMMENT ON COLUMN queue.message.id IS
 COMMENT ON COLUMN queue.message.receipt IS
     'proof of this delivery, for ack, nack, release, reject and extend; '
     'NULL where the message is not leased by this call';
+COMMENT ON COLUMN queue.message.body IS
+    'what was sent as body';
+COMMENT ON COLUMN queue.message.payload IS
+    'what was sent as payload';
+COMMENT ON COLUMN queue.message.headers IS
+    'a JSON object, as sent; x-death and x-replay are added when the '
+    'message is dead-lettered or replayed';
+COMMENT ON COLUMN queue.message.key IS
+    'as sent: the group of a fifo queue, the tenant of a fair one';
+COMMENT ON COLUMN queue.message.priority IS
+    '0 to 9, higher first';
 COMMENT ON COLUMN queue.message.deliveries IS
     'how often the message was delivered, this time included';
 COMMENT ON COLUMN queue.message.failures IS
     'how many deliveries failed: nack, expired lease, aborted transaction';
+COMMENT ON COLUMN queue.message.enqueued_at IS
+    'when enqueue was called';
 COMMENT ON COLUMN queue.message.visible_at IS
-    'when the message becomes claimable: end of the lease or of the delay';
+    'when the message becomes claimable: end of the lease or of the '
+    'delay; infinity = dead';
+COMMENT ON COLUMN queue.message.expires_at IS
+    'end of the time to live; NULL = no limit';
 
 
 -- ---------------------------------------------------------------------------
@@ -250,15 +362,23 @@ COMMENT ON COLUMN queue.message.visible_at IS
 --   retry_max_delay     what it grows to at most, jitter included
 --   delay               of every message that says nothing else; >= 0
 --   ttl                 of every message, > 0: not claimed by then, it dies
---   dedup_window        how long a dedup_id counts; > 0, NULL = 5 minutes
+--   max_messages        of the queue, >= 1; NULL = no limit
+--   max_bytes           the same, counted as by max_message_bytes
+--   overflow            what a send does when that is reached: reject (53400)
+--                       | block | drop_oldest
+--   max_in_flight       messages leased at a time, over all sessions; >= 1
 --   max_message_bytes   of body, payload, headers and key together; >= 1
+--   dedup_window        how long a dedup_id counts; > 0, NULL = 5 minutes
 --   persistence         logged | unlogged: faster, empty after a crash
+--   single_active       one session at a time is served, see step_down
+--   fair                keys are tenants; those with few messages in flight
+--                       come first
 --   archive             how long acked messages are kept, see replay; > 0,
 --                       NULL = not at all
 --   comment             the parent table's comment
---   The others are refused with 0A000 until they work.  Durations count in
---   microseconds as extract(epoch) does (a month has 30 days, a year 365.25)
---   and go up to 100 years.
+--   The others have only their default until they work, else 0A000.
+--   Durations count in microseconds as extract(epoch) does (a month has 30
+--   days, a year 365.25) and go up to 100 years.
 -- Returns nothing.  Needs CREATE on schema queue and INSERT (send) on the
 -- dead-letter queue; the caller owns the queue.
 -- Errors: 42710 when the queue exists with other properties, each in DETAIL;
@@ -298,9 +418,10 @@ COMMENT ON FUNCTION queue.create IS
 
 -- alter: changes properties of a queue, effective at commit.
 --   Parameters as create's; NULL leaves one as it is.  comment => '' removes
---   the comment, dead_letter => '' the dead-letter queue, archive => '0' the
---   archive with all that is in it.  kind and persistence stay what they are:
---   another value is 0A000.
+--   the comment, dead_letter => '' the dead-letter queue, ttl => '0' and
+--   dedup_window => '0' what was set there, archive => '0' the archive with
+--   all that is in it.  kind and persistence stay what they are: another value
+--   is 0A000.
 -- Returns nothing.  Needs ownership of the queue or "manage".
 -- Rollback undoes it.
 CREATE FUNCTION queue.alter(
@@ -338,6 +459,7 @@ COMMENT ON FUNCTION queue.alter IS
 -- drop: drops a queue and its tables.
 --   force  also when there are messages in it, in whatever state, and when it
 --          is another's dead-letter queue: dead messages then stay there
+-- What is in its archive does not count, and is dropped with it.
 -- Returns nothing.  Needs ownership of the queue.
 -- Errors: 2BP01 while the queue is not empty, is another's dead-letter queue,
 -- or a view depends on its table.
@@ -427,7 +549,8 @@ COMMENT ON FUNCTION queue.revoke_access IS
 -- enqueue: puts a message into a queue.
 --   body, payload  what to deliver; both may be given, or none
 --   headers        a JSON object, by which messages can be filtered
---   key            any text; delivered, not interpreted by this version
+--   key            any text: the group whose order counts in a fifo queue, the
+--                  tenant in a fair one; elsewhere only delivered
 --   priority       0 to 9, higher first (else 22023)
 --   delay          from now until it can be claimed; NULL = the queue's
 --   deliver_at     the same as an instant; not together with delay
@@ -437,9 +560,10 @@ COMMENT ON FUNCTION queue.revoke_access IS
 --                  within dedup_window is accepted and not stored
 -- Returns the message's id, ascending per queue, or the id of the first
 -- message with the same dedup_id.  Needs INSERT (send).
--- Errors: 54000 above max_message_bytes, 55000 while paused.
--- Waits for another transaction that sends the same dedup_id, within
--- lock_timeout and statement_timeout.
+-- Errors: 54000 above max_message_bytes, 55000 while paused, 53400 when the
+-- queue is full, 42809 for a priority in a fifo queue.
+-- Waits for another transaction that sends the same dedup_id, and with
+-- overflow block for room, within lock_timeout (55P03) and statement_timeout.
 -- Consumers see the message after commit, never after rollback; the id of a
 -- message rolled back is not used again.
 CREATE FUNCTION queue.enqueue(
@@ -582,12 +706,6 @@ COMMENT ON FUNCTION queue.pop IS
     'take the next messages out of a queue; all rows returned are gone at '
     'commit';
 
-
--- ---------------------------------------------------------------------------
--- Settle.  A receipt that is stale, of another queue or malformed is no error:
--- the call returns false, or counts less.  All need UPDATE (receive).
--- ---------------------------------------------------------------------------
-
 -- step_down: in a queue with single_active, lets another session become the
 -- active one without ending this one: the one that waits longest, else the
 -- next that asks.  This session may become it again.  Leases stay.
@@ -599,6 +717,12 @@ AS 'MODULE_PATHNAME', 'queue_step_down'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.step_down IS
     'give up being the active consumer of a queue with single_active';
+
+
+-- ---------------------------------------------------------------------------
+-- Settle.  A receipt that is stale, of another queue or malformed is no error:
+-- the call returns false, or counts less.  All need UPDATE (receive).
+-- ---------------------------------------------------------------------------
 
 -- ack: done, the message is removed.
 -- Returns true when the lease was still the caller's.
@@ -756,7 +880,8 @@ COMMENT ON FUNCTION queue.peek IS
 
 -- get: looks at one message by its id.
 -- Returns one row as peek's, or none.  Needs SELECT (browse).
--- There is no index on the id: in a long queue this takes its time.
+-- Reads the few pages that may have it, by the ranges of ids in the ready map;
+-- on a standby, and just after a start, the queue.
 CREATE FUNCTION queue.get(queue text, id bigint)
 RETURNS TABLE (
     id bigint,
@@ -780,6 +905,7 @@ COMMENT ON FUNCTION queue.get IS
 -- cancel: removes a message that nobody has leased.
 -- Returns true when it was there and is removed, false when there is none of
 -- this id or it is leased.  Needs DELETE (receive).  Commits with the caller.
+-- Finds it as get does.
 CREATE FUNCTION queue.cancel(queue text, id bigint)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'queue_cancel'
@@ -1062,43 +1188,141 @@ SELECT d.name COLLATE pg_catalog."default" AS queue,
     ON c.oid OPERATOR(pg_catalog.=) d.relation::pg_catalog.oid;
 COMMENT ON VIEW queue.queues IS
     'properties and state of each queue';
+COMMENT ON COLUMN queue.queues.queue IS
+    'name of the queue';
+COMMENT ON COLUMN queue.queues.id IS
+    'number of the queue';
 COMMENT ON COLUMN queue.queues.relation IS
     'the parent table: privileges on it are privileges on the queue';
+COMMENT ON COLUMN queue.queues.owner IS
+    'role that owns the queue';
 COMMENT ON COLUMN queue.queues.state IS
-    'active, paused, enqueue paused, dequeue paused, or broken: the parent '
-    'table was dropped by hand';
+    'active, paused, enqueue paused, dequeue paused, or broken: the '
+    'parent table was dropped by hand';
+COMMENT ON COLUMN queue.queues.kind IS
+    'work or fifo';
+COMMENT ON COLUMN queue.queues.visibility_timeout IS
+    'length of a lease where the call says nothing';
+COMMENT ON COLUMN queue.queues.max_attempts IS
+    'failures with which a message is dead; NULL = no limit';
+COMMENT ON COLUMN queue.queues.dead_letter IS
+    'the queue to which dead messages go; NULL = none';
+COMMENT ON COLUMN queue.queues.retry_delay IS
+    'how long a message waits after its first failure';
+COMMENT ON COLUMN queue.queues.retry_backoff IS
+    'how that wait grows: none, linear or exponential';
+COMMENT ON COLUMN queue.queues.retry_max_delay IS
+    'the longest wait after a failure';
+COMMENT ON COLUMN queue.queues.delay IS
+    'delay of messages that are sent without one';
+COMMENT ON COLUMN queue.queues.ttl IS
+    'time to live of each message; NULL = no limit';
+COMMENT ON COLUMN queue.queues.max_messages IS
+    'most messages in the queue; NULL = no limit';
+COMMENT ON COLUMN queue.queues.max_bytes IS
+    'most bytes in the queue, counted as by max_message_bytes; NULL = no '
+    'limit';
+COMMENT ON COLUMN queue.queues.overflow IS
+    'what a send does when the queue is full: reject, block or '
+    'drop_oldest';
+COMMENT ON COLUMN queue.queues.max_in_flight IS
+    'most messages leased at a time, over all sessions; NULL = no limit';
+COMMENT ON COLUMN queue.queues.max_message_bytes IS
+    'most bytes of body, payload, headers and key of a message; NULL = no '
+    'limit';
+COMMENT ON COLUMN queue.queues.dedup_window IS
+    'how long a dedup_id counts; NULL = 5 minutes';
+COMMENT ON COLUMN queue.queues.persistence IS
+    'logged, or unlogged: empty after a crash';
+COMMENT ON COLUMN queue.queues.single_active IS
+    'one session at a time is served';
+COMMENT ON COLUMN queue.queues.fair IS
+    'keys are tenants; those with few messages in flight come first';
+COMMENT ON COLUMN queue.queues.archive IS
+    'how long acked messages are kept; NULL = not at all';
+COMMENT ON COLUMN queue.queues.partitions IS
+    'always 1 in this version';
+COMMENT ON COLUMN queue.queues.retention IS
+    'always NULL in this version';
+COMMENT ON COLUMN queue.queues.retention_bytes IS
+    'always NULL in this version';
+COMMENT ON COLUMN queue.queues.compact IS
+    'always false in this version';
+COMMENT ON COLUMN queue.queues.enqueue_paused IS
+    'sends are refused';
+COMMENT ON COLUMN queue.queues.dequeue_paused IS
+    'claims and pops are refused';
 COMMENT ON COLUMN queue.queues.segments IS
     'tables that hold or take messages';
+COMMENT ON COLUMN queue.queues.created_at IS
+    'when the queue was made';
+COMMENT ON COLUMN queue.queues.comment IS
+    'comment of the parent table';
 
 CREATE VIEW queue.stats AS
 SELECT s.queue, s.ready, s.delayed, s.leased, s.dead, s.total, s.bytes,
        s.oldest_ready_age, s.enqueued, s.delivered, s.acked, s.nacked,
        s.expired, s.dead_lettered, s.dropped, s.redelivered,
-       s.stale_receipts, s.enqueue_rate, s.delivery_rate, s.ack_rate, s.wait_p50, s.wait_p99,
-       s.processing_p50, s.processing_p99
+       s.stale_receipts, s.enqueue_rate, s.delivery_rate, s.ack_rate,
+       s.wait_p50, s.wait_p99, s.processing_p50, s.processing_p99
   FROM queue._stats() s;
 COMMENT ON VIEW queue.stats IS
     'messages, counters, rates and times of each queue; never scans one';
+COMMENT ON COLUMN queue.stats.queue IS
+    'name of the queue';
+COMMENT ON COLUMN queue.stats.ready IS
+    'messages that can be claimed now';
+COMMENT ON COLUMN queue.stats.delayed IS
+    'messages that wait for their time: sent with a delay, or given back '
+    'with one';
+COMMENT ON COLUMN queue.stats.leased IS
+    'messages that a consumer holds';
+COMMENT ON COLUMN queue.stats.dead IS
+    'messages that are never delivered again';
+COMMENT ON COLUMN queue.stats.total IS
+    'messages in whatever state; this and the four before: those of '
+    'committed transactions';
 COMMENT ON COLUMN queue.stats.bytes IS
     'bytes that the messages take in the queue''s pages; values stored '
     'out of line are not counted';
 COMMENT ON COLUMN queue.stats.oldest_ready_age IS
     'how long the oldest claimable message has been waiting';
 COMMENT ON COLUMN queue.stats.enqueued IS
-    'this and the following counters: since the server started';
+    'messages sent and committed; this and the following counters: since '
+    'the server started';
+COMMENT ON COLUMN queue.stats.delivered IS
+    'messages leased and popped, redeliveries included';
+COMMENT ON COLUMN queue.stats.acked IS
+    'messages acked and popped, committed';
+COMMENT ON COLUMN queue.stats.nacked IS
+    'nacks, claims rolled back, and leases given back at the end of their '
+    'session';
 COMMENT ON COLUMN queue.stats.expired IS
     'leases that ended';
 COMMENT ON COLUMN queue.stats.dead_lettered IS
     'messages that died, whatever became of them';
 COMMENT ON COLUMN queue.stats.dropped IS
-    'of those the ones that went: expired or had to make room, and there was '
-    'no dead-letter queue, or they had been there';
+    'of those the ones that went: expired or had to make room, and there '
+    'was no dead-letter queue, or they had been there';
+COMMENT ON COLUMN queue.stats.redelivered IS
+    'deliveries that were not the first';
+COMMENT ON COLUMN queue.stats.stale_receipts IS
+    'receipts that fitted nothing';
 COMMENT ON COLUMN queue.stats.enqueue_rate IS
-    'this and the following rates: per second, over the last interval';
+    'enqueued; this and the following rates: per second, over the last '
+    'interval';
+COMMENT ON COLUMN queue.stats.delivery_rate IS
+    'delivered';
+COMMENT ON COLUMN queue.stats.ack_rate IS
+    'acked';
 COMMENT ON COLUMN queue.stats.wait_p50 IS
-    'from enqueue to first delivery';
+    'from enqueue to first delivery: median';
+COMMENT ON COLUMN queue.stats.wait_p99 IS
+    'from enqueue to first delivery: 99 % took no longer';
 COMMENT ON COLUMN queue.stats.processing_p50 IS
-    'from delivery to ack';
+    'from delivery to ack: median';
+COMMENT ON COLUMN queue.stats.processing_p99 IS
+    'from delivery to ack: 99 % took no longer';
 
 -- A process id is used again some day: a session that began after the lease
 -- is not its holder.
@@ -1112,12 +1336,24 @@ SELECT f.queue, f.id, f.holder, a.application_name, a.client_addr, f.since,
        COALESCE(f.since, f.until);
 COMMENT ON VIEW queue.in_flight IS
     'messages that are leased, and by whom';
+COMMENT ON COLUMN queue.in_flight.queue IS
+    'name of the queue';
+COMMENT ON COLUMN queue.in_flight.id IS
+    'number of the message';
 COMMENT ON COLUMN queue.in_flight.holder IS
     'process id of the session that took the lease';
+COMMENT ON COLUMN queue.in_flight.application_name IS
+    'of that session, if it is still there';
+COMMENT ON COLUMN queue.in_flight.client_addr IS
+    'of that session, if it is still there';
 COMMENT ON COLUMN queue.in_flight.since IS
     'when the lease was taken; NULL when that is not known';
 COMMENT ON COLUMN queue.in_flight.until IS
     'when the lease ends';
+COMMENT ON COLUMN queue.in_flight.deliveries IS
+    'how often the message was delivered, this time included';
+COMMENT ON COLUMN queue.in_flight.failures IS
+    'how many deliveries failed before';
 
 CREATE VIEW queue.segments AS
 SELECT s.queue, s.segment, s.relation, s.chain, s.state, s.pages, s.bytes,
@@ -1125,12 +1361,30 @@ SELECT s.queue, s.segment, s.relation, s.chain, s.state, s.pages, s.bytes,
   FROM queue._segments() s;
 COMMENT ON VIEW queue.segments IS
     'the tables that hold messages, and what the ready map says about them';
+COMMENT ON COLUMN queue.segments.queue IS
+    'name of the queue';
 COMMENT ON COLUMN queue.segments.segment IS
     'life number, ascending per queue';
+COMMENT ON COLUMN queue.segments.relation IS
+    'the table';
 COMMENT ON COLUMN queue.segments.chain IS
-    'main, parking for stragglers, dead and far-delayed messages, or archive';
+    'main, parking for stragglers, dead and far-delayed messages, or '
+    'archive';
 COMMENT ON COLUMN queue.segments.state IS
     'open, sealed (no insert any more) or free (truncated, a spare)';
+COMMENT ON COLUMN queue.segments.pages IS
+    'size of the table in pages';
+COMMENT ON COLUMN queue.segments.bytes IS
+    'size with what is stored out of line';
+COMMENT ON COLUMN queue.segments.live IS
+    'messages known in it; this and the following are NULL where the '
+    'ready map has no place for it';
+COMMENT ON COLUMN queue.segments.dead_pages IS
+    'pages without a message';
+COMMENT ON COLUMN queue.segments.ready_pages IS
+    'pages that may have something to claim';
+COMMENT ON COLUMN queue.segments.pending_pages IS
+    'pages where a running transaction decides';
 COMMENT ON COLUMN queue.segments.next_due IS
     'no lease or delay in it ends earlier';
 
@@ -1140,6 +1394,20 @@ SELECT w.database, w.pid, w.state, w.started_at, w.last_activity,
   FROM queue._workers() w;
 COMMENT ON VIEW queue.workers IS
     'the background workers of all databases';
+COMMENT ON COLUMN queue.workers.database IS
+    'name of the database';
+COMMENT ON COLUMN queue.workers.pid IS
+    'process id of the worker';
+COMMENT ON COLUMN queue.workers.state IS
+    'running, starting, or wanted: the launcher will start it, or cannot';
+COMMENT ON COLUMN queue.workers.started_at IS
+    'when it started';
+COMMENT ON COLUMN queue.workers.last_activity IS
+    'when it last began a turn';
+COMMENT ON COLUMN queue.workers.next_wakeup IS
+    'when it wakes at the latest; NULL while it works';
+COMMENT ON COLUMN queue.workers.loops IS
+    'its turns since the server started';
 
 CREATE VIEW queue.consumers AS
 SELECT c.queue, c.pid, c.state, c.since, c.single_active, a.usename,
@@ -1149,8 +1417,23 @@ SELECT c.queue, c.pid, c.state, c.since, c.single_active, a.usename,
     ON a.pid OPERATOR(pg_catalog.=) c.pid;
 COMMENT ON VIEW queue.consumers IS
     'sessions that wait for messages or hold leases, or are the active one';
+COMMENT ON COLUMN queue.consumers.queue IS
+    'name of the queue';
+COMMENT ON COLUMN queue.consumers.pid IS
+    'process id of the session';
+COMMENT ON COLUMN queue.consumers.state IS
+    'waiting for messages, or active: holds a lease, or is the one that '
+    'is served';
+COMMENT ON COLUMN queue.consumers.since IS
+    'start of the wait; NULL when it does not wait';
 COMMENT ON COLUMN queue.consumers.single_active IS
     'the one session that a queue with single_active serves';
+COMMENT ON COLUMN queue.consumers.usename IS
+    'role of the session';
+COMMENT ON COLUMN queue.consumers.application_name IS
+    'as the session has set it';
+COMMENT ON COLUMN queue.consumers.client_addr IS
+    'address of its client; NULL = a local socket';
 
 
 -- ---------------------------------------------------------------------------

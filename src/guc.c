@@ -54,7 +54,7 @@ guc_define(void)
 								PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 		DefineCustomIntVariable("queue.map_memory",
 								"Memory for the ready maps of all segments.",
-								"About 18 bytes a page of 8 kB; a segment that "
+								"About 23 bytes a page of 8 kB; a segment that "
 								"finds none left works, but slowly.",
 								&queue_map_memory, 16384, 64, 4 * 1024 * 1024,
 								PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);

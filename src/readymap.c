@@ -36,7 +36,7 @@
  *	   ready pages, and its summary counts every bump.  The other lanes count
  *	   only once they are in the slot's mask.  A page that is pending and not
  *	   ready keeps the lane of what is undecided.
- *	8. On a page of a fifo queue that is not READY no message is claimable
+ *	9. On a page of a fifo queue that is not READY no message is claimable
  *	   that the registry of keys does not know; see keys.c.  So READY is
  *	   cleared there only by looks that kept the registry up to date.
  *

@@ -3,7 +3,8 @@
 # private copy.
 #
 #   ONLY="regress tap"   these stages only (the build always comes first)
-#   TESTS="ack nack"     these tests of the chosen stages only
+#   TESTS="ack nack"     these tests of the chosen stages only; "examples" are
+#                        those of the documents, in stage regress
 #   UPDATE=1             copy the results of regress and isolation to expected/
 #   KEEP=1               keep the temporary directory
 #   TIME_LIMIT=1700, TAP_LIMIT=600   seconds for all, for one TAP file
@@ -226,6 +227,34 @@ stage_regress() {
 			$(grep -x uninstall <<<"$names")"
 	names=$(xargs <<<"$names")
 	pg_regress regress "$names" ISOLATION= REGRESS="$names"
+	[[ -n "$wanted" && " $wanted " != *" examples "* ]] || examples
+}
+
+# The examples of the documents can be run in the order in which they stand:
+# each document's in a database of its own.
+examples() {
+	local file log=$work/examples.log
+	[ ! -d "$work/main" ] || { cluster_stop main; rm -rf "$work/main"*; }
+	if ! cluster_create main 'fsync = off' || ! cluster_start main; then
+		fail "examples: no server" "$work/main.log"
+		return
+	fi
+	for file in README.md doc/reference.md doc/operations.md; do
+		{
+			printf '%s\n' 'CREATE DATABASE example;' '\c example' \
+				'CREATE EXTENSION queue;'
+			sed -n '/^```sql$/,/^```$/{/^```/!p}' "$top/$file"
+			printf '%s\n' '\c postgres' 'DROP DATABASE example WITH (FORCE);'
+		} | as_owner tee "$work/example.sql" >/dev/null
+		if within "$(time_left 120)" "$log" psql -X -e \
+			-v ON_ERROR_STOP=1 -f "$work/example.sql"
+		then
+			pass
+		else
+			fail "examples of $file" "$log"
+			as_owner dropdb --force --if-exists example
+		fi
+	done
 }
 
 stage_isolation() {
@@ -326,7 +355,8 @@ tap_file() {
 work_begin
 trap finish EXIT
 for name in $wanted; do
-	[ -e "$top/test/sql/$name.sql" ] || [ -e "$top/test/t/$name.pl" ] ||
+	[ "$name" = examples ] ||
+		[ -e "$top/test/sql/$name.sql" ] || [ -e "$top/test/t/$name.pl" ] ||
 		[ -e "$top/test/specs/$name.spec" ] || fail "no test called $name"
 done
 if stage build; then

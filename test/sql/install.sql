@@ -50,6 +50,15 @@ SELECT type,
                                          WHERE relkind IN ('r', 'v')))
  ORDER BY type COLLATE "C", identity COLLATE "C";
 
+-- Each column of a table, a view or a type has a comment, and the schema.
+SELECT c.relname, a.attname AS without_comment
+  FROM pg_class c
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+ WHERE c.relnamespace = 'queue'::regnamespace AND c.relkind IN ('r', 'v', 'c')
+   AND col_description(c.oid, a.attnum) IS NULL
+ ORDER BY c.relname COLLATE "C", a.attnum;
+SELECT obj_description('queue'::regnamespace, 'pg_namespace') AS schema;
+
 -- What pg_monitor may do.
 SELECT c.relname, a.privilege_type
   FROM pg_class c, aclexplode(c.relacl) a
