@@ -17,11 +17,12 @@
  * the transaction.  It begins when nothing long is left to do, and brings news
  * of the segment that is open now.
  *
- * Locks, in this order: RowExclusiveLock on the sequence, when ids are reserved
- * there, and on the segment (both kept to the end of the transaction; in a
- * fifo queue the segment comes first); in a fifo queue ExclusiveLock on the parent as an object,
- * with ORDER_LOCK_SUBID; the segment's extension lock; one buffer lock; to
- * find a slot that the segment got meanwhile, queue_shmem->lock shared.
+ * Locks, in this order: RowExclusiveLock on the sequence, when ids are
+ * reserved there, and on the segment (both kept to the end of the transaction;
+ * in a fifo queue the segment comes first); in a fifo queue ExclusiveLock on
+ * the parent as an object, with ORDER_LOCK_SUBID; the segment's extension
+ * lock; one buffer lock; to find a slot that the segment got meanwhile,
+ * queue_shmem->lock shared.
  * The spinlocks protect a few assignments each.
  */
 #include "postgres.h"

@@ -86,7 +86,7 @@ typedef struct ClaimRun
 	ArchiveBatch *archive;		/* NULL: what is popped is not kept */
 	int			which;			/* pages to walk over, beside those due */
 	bool		stop;			/* nothing behind this may be taken */
-	int			freed;			/* keys that others can go on with */
+	int			freed;			/* messages that others can go on with */
 	KeyWalk		keys;			/* of a tracked queue */
 } ClaimRun;
 
@@ -417,6 +417,7 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	if (take->n == 0)
 	{
 		look_end(look);
+		run->freed += look_became_ready(look);
 		return;
 	}
 
@@ -439,6 +440,7 @@ take_from_page(ClaimRun *run, QueueSegment *seg, PageLook *look,
 	else
 		write_leases(run, look, take);
 	look_end(look);
+	run->freed += look_became_ready(look);
 
 	for (int i = 0; i < take->n; i++)
 	{

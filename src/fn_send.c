@@ -278,10 +278,11 @@ reserve_ids(SendOptions *options, int n, bool now)
 		append_reserve_ids(options->q, n);
 }
 
+/* Appends messages that were formed, of which there may be none */
 static void
 send(SendOptions *options, HeapTuple *tuples, int n)
 {
-	/* all of a chunk may have been sent before */
+	/* all may be duplicates */
 	if (n == 0)
 		return;
 	append_messages(options->q, options->chain, TXN_APPENDED, tuples, n,

@@ -264,3 +264,14 @@ look_end(PageLook *look)
 	}
 	map_looked(&look->map, &look->result);
 }
+
+/*
+ * After look_end(): how many messages may be there whose time came on a page
+ * that was ready before.  Nobody announces them who does not look, and the
+ * worker does not look any more.
+ */
+int
+look_became_ready(PageLook *look)
+{
+	return look->map.due_passed ? look->result.facts.ready : 0;
+}

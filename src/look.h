@@ -39,5 +39,6 @@ extern bool look_next(PageLook *look, HeapTuple tup);
 extern void look_count(PageLook *look, const MessageHead *head, Size length,
 					   TimestampTz now);
 extern void look_end(PageLook *look);
+extern int	look_became_ready(PageLook *look);
 
 #endif							/* QUEUE_LOOK_H */

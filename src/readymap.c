@@ -195,6 +195,17 @@ enter_page(MapSlot *slot, BlockNumber block, bool cold)
 	return true;
 }
 
+/*
+ * There was no memory for the words of pages that the file has: a walk looks
+ * at them, and never notes that nothing is ready.
+ */
+static void
+note_uncovered(MapSlot *slot)
+{
+	for (int lane = 0; lane < MAP_LANES; lane++)
+		pg_atomic_fetch_add_u64(&slot->lane[lane].bumps, 1);
+}
+
 /* Finds a slot that no segment uses.  Lock held. */
 static int
 free_slot_index(void)
@@ -259,6 +270,8 @@ assign_slot(Relation rel, int32 queue_id, MapSlotKey *key, bool tail_only)
 	for (block = 0; block < nblocks && !tail_only; block++)
 		if (!enter_page(slot, block, true))
 			break;
+	if (block < nblocks && !tail_only)
+		note_uncovered(slot);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->npages, block);
 	slot->tail.fresh = slot->tail.extended = nblocks;
@@ -390,6 +403,8 @@ map_extended(MapSlot *slot, BlockNumber first, BlockNumber count)
 		for (block = first; block < first + count; block++)
 			if (!enter_page(slot, block, false))
 				break;
+	if (block < first + count)
+		note_uncovered(slot);
 	pg_write_barrier();
 	if (block > pg_atomic_read_u32(&slot->npages))
 		pg_atomic_write_u32(&slot->npages, block);
@@ -433,6 +448,7 @@ map_look_begin(MapLook *look, MapSlot *slot, BlockNumber block)
 	look->block = block;
 	look->covered = map_covers(slot, block);
 	look->left = 0;
+	look->due_passed = false;
 	if (look->covered)
 	{
 		look->word = pg_atomic_read_u32(&map_chunk(slot, block)->
@@ -515,7 +531,6 @@ map_looked(MapLook *look, const MapResult *result)
 	uint32		old = look->word;
 	uint32		new;
 	TimestampTz old_due;
-	bool		due_passed;
 	bool		undecided = result->ndeciders > 0 || result->more_deciders;
 	bool		keep_ready;
 	int			lane;
@@ -531,6 +546,8 @@ map_looked(MapLook *look, const MapResult *result)
 	idmap_set(chunk, i, result->id_least, result->id_greatest);
 	old_due = (TimestampTz)
 		pg_atomic_exchange_u64(&chunk->page_due[i], (uint64) result->due);
+	look->due_passed = result->keep_ready && !(old & MAP_COLD) &&
+		old_due <= result->now;
 	if (result->due != QUEUE_NO_DUE)
 	{
 		lower(&chunk->due, result->due);
@@ -562,9 +579,7 @@ map_looked(MapLook *look, const MapResult *result)
 	new = (old & ~(MAP_FLAGS | MAP_LANE_MASK)) | lane << MAP_LANE_SHIFT |
 		(keep_ready ? MAP_READY : 0) |
 		(undecided ? MAP_PENDING : 0);
-	due_passed = result->keep_ready && !(old & MAP_COLD) &&
-		old_due <= result->now;
-	if (due_passed)
+	if (look->due_passed)
 		new += MAP_VERSION_1;
 	if (!pg_atomic_compare_exchange_u32(&chunk->word[i], &old, new))
 	{
@@ -574,7 +589,8 @@ map_looked(MapLook *look, const MapResult *result)
 	if (look->word & MAP_COLD)
 		pg_atomic_fetch_sub_u32(&slot->cold, 1);
 	look->left = new;
-	if ((new & MAP_READY) && (!(look->word & MAP_READY) || due_passed ||
+	if ((new & MAP_READY) && (!(look->word & MAP_READY) ||
+							  look->due_passed ||
 							  lane > MAP_WORD_LANE(look->word)))
 		bump_summaries(slot, chunk, lane);
 }

@@ -49,6 +49,7 @@ typedef struct MapLook
 	bool		covered;
 	uint32		word;
 	uint32		left;			/* what map_looked() made of it, or 0 */
+	bool		due_passed;		/* the time of something left there has come */
 } MapLook;
 
 /* What the look found */
@@ -120,6 +121,13 @@ static inline bool
 map_covers(MapSlot *slot, BlockNumber block)
 {
 	return slot != NULL && block < pg_atomic_read_u32(&slot->npages);
+}
+
+/* Has the segment pages without a word? */
+static inline bool
+map_is_partial(MapSlot *slot)
+{
+	return slot->tail.extended > pg_atomic_read_u32(&slot->npages);
 }
 
 /*

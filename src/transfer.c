@@ -31,6 +31,7 @@
 #include "page.h"
 #include "transfer.h"
 #include "txn.h"
+#include "waiters.h"
 
 /* Copies what is wanted of the page; counts the others.  Buffer lock held. */
 static int
@@ -99,6 +100,8 @@ transfer_take(Transfer *t, BlockNumber block)
 		note_taken(t, block, offsets, n);
 	look_end(&look);
 	UnlockReleaseBuffer(buffer);
+	if (look_became_ready(&look) > 0)
+		waiters_announce(t->q->shared, look_became_ready(&look));
 	if (BufferIsValid(vmbuffer))
 		ReleaseBuffer(vmbuffer);
 	t->n += n;

@@ -107,16 +107,25 @@ something_newer(Receive *receive, bool fits)
 	return false;
 }
 
-/* The earliest deadline of any message of the queue */
+/*
+ * The earliest deadline of any message of the queue.  What the map does not
+ * know of, for want of memory, counts as due.
+ */
 static TimestampTz
 queue_due(Queue *q)
 {
 	TimestampTz due = QUEUE_NO_DUE;
 
 	for (int i = 0; i < q->nsegments; i++)
-		if (q->segments[i].slot != NULL)
-			due = Min(due, (TimestampTz)
-					  pg_atomic_read_u64(&q->segments[i].slot->due));
+	{
+		QueueSegment *seg = &q->segments[i];
+
+		if (seg->state == SEGMENT_FREE)
+			continue;
+		if (seg->slot == NULL || map_is_partial(seg->slot))
+			return 0;
+		due = Min(due, (TimestampTz) pg_atomic_read_u64(&seg->slot->due));
+	}
 	return due;
 }
 

@@ -321,15 +321,13 @@ look_at_page(Queue *q, QueueSegment *seg, Relation rel, BlockNumber block,
 	if (dead == 0 && look.result.facts.dead > 0 &&
 		(q->dead_letter[0] != '\0' || look.result.facts.droppable))
 		shmem_want_reaping(q->shared);
-	/* a page that was ready for long was announced when it became so */
+	/* what was ready for long was announced when it became so */
 	known = look.map.covered && (look.map.word & MAP_READY) != 0 &&
-		(look.map.word & MAP_COLD) == 0;
+		(look.map.word & MAP_COLD) == 0 && !look.map.due_passed;
 	if (q->tracked)
 		announce_tracked(q, &keys, known);
 	else if (look.result.facts.ready > 0 && !known)
-	{
 		waiters_announce(q->shared, look.result.facts.ready);
-	}
 }
 
 /* What to look at in one slot */

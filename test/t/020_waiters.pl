@@ -325,6 +325,15 @@ start(0, "SELECT body FROM queue.dequeue('b', wait => '30 s')");
 send_to('b', 1);
 is(result(0, 1), '1', 'and after RESUME it goes on');
 
+# A message becomes due on a page that was ready before, for somebody else.
+start(0, "SELECT body FROM queue.dequeue('c', wait => '30 s',
+	filter => '{\"a\": 1}')");
+$db->do("SELECT queue.enqueue('c', '1')");
+$db->do("SELECT queue.enqueue('c', '2', headers => '{\"a\": 1}',
+	delay => '0.5 s')");
+is(result(0, 5), '2', 'what becomes due beside what is ready is announced');
+$db->do("SELECT queue.purge('c')");
+
 # Who goes away without a word leaves nothing behind.
 start(0, "SELECT body FROM queue.dequeue('b', wait => '30 s')");
 start(1, "SELECT body FROM queue.dequeue('b', wait => '30 s')");

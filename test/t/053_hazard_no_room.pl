@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use Hazard;
 use QueueTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -87,4 +88,37 @@ $times{$_}++ for @ids;
 is(scalar keys %times, 4, 'a queue of the same name has ids of its own');
 
 ok(!crashed($node), 'no process crashed');
+$node->stop;
+
+# Segments with a place, and no memory left for what is known of their pages;
+# and segments without one, of queues that have theirs.
+sub wait_for_delayed
+{
+	my ($waiting, $queue) = @_;
+	my $call = begin_call($waiting,
+		"SELECT body FROM queue.dequeue('$queue', wait => '20 s')");
+	ok(wait_for_true(10, sub { value($db, "SELECT count(*)
+		FROM pg_stat_activity WHERE wait_event_type = 'Extension'
+		AND query LIKE '%wait =>%' AND pid <> pg_backend_pid()") }),
+		"$queue: somebody waits");
+	$db->do("SELECT queue.enqueue('$queue', '7', delay => '0.5 s')");
+	ok(call_ended($call, 5), '... and gets what becomes due');
+	is(end_call($call), 7, '... that message');
+	return;
+}
+
+for my $conf ('queue.map_memory = 64kB', 'queue.max_segments = 1')
+{
+	$node = new_server('little' . length $conf, conf => [$conf]);
+	$db = connect_db($node, must => 1);
+	my $waiting = connect_db($node, must => 1);
+	$db->do("SELECT queue.create('little' || i) FROM generate_series(1, 12) i");
+	$db->do("SELECT queue.enqueue('little' || i, '1')
+		FROM generate_series(1, 12) i");
+	is(value($db, "SELECT count(*) FROM generate_series(1, 12) i,
+		queue.pop('little' || i)"), 12, "$conf: each queue gives what it has");
+	wait_for_delayed($waiting, 'little12');
+	is(crashed($node), '', 'no process crashed');
+	$node->stop;
+}
 done_testing();
