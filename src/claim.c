@@ -153,8 +153,8 @@ claim_retry_delay(Queue *q, int32 failures)
 }
 
 /*
- * Why a live message is to be declared dead: its lease ended once too often,
- * or its time to live is over.  A running lease protects it from both.
+ * Why a live message is to be declared dead: it failed as often as it may, or
+ * its lease ended once too often, or its time to live is over.  A running lease protects it from both.
  * DEATH_UNKNOWN = it is not.
  */
 DeathReason
@@ -164,7 +164,8 @@ claim_death(Queue *q, HeapTupleHeader tup, TimestampTz now)
 
 	if (MESSAGE_IS_DEAD(head) || (head->lease != 0 && head->visible_at > now))
 		return DEATH_UNKNOWN;
-	if (head->lease != 0 && claim_over_limit(q, head->failures))
+	/* one that is not leased may have failed after its next delivery began */
+	if (claim_over_limit(q, head->failures - (head->lease == 0)))
 		return DEATH_MAX_ATTEMPTS;
 	if (message_expires_at(tup) <= now)
 		return DEATH_EXPIRED;

@@ -141,4 +141,13 @@ SELECT error_of($$SELECT queue.nack_batch('nowhere', '{}')$$);
 SELECT queue.nack('nack', NULL, NULL, NULL), queue.nack('nack', 0, NULL),
        queue.nack('nack', -1, '1 s');
 
-SELECT queue.drop(name, true) FROM unnest('{nack,nack dead}'::text[]) name;
+-- A limit that is lowered holds for failures before.
+SELECT queue.create('nack low', max_attempts => 5, retry_delay => '0');
+SELECT queue.enqueue('nack low', '1') > 0 AS ok;
+SELECT queue.nack('nack low', receipt) FROM queue.dequeue('nack low');
+SELECT queue.nack('nack low', receipt) FROM queue.dequeue('nack low');
+SELECT queue.alter('nack low', max_attempts => 2);
+SELECT body FROM queue.dequeue('nack low');
+SELECT state, failures FROM queue.peek('nack low');
+
+SELECT queue.drop(name, true) FROM unnest('{nack,nack dead,nack low}'::text[]) name;

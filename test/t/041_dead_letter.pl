@@ -211,6 +211,22 @@ cmp_ok($more - $lines, '<', 20, '... and the log is not filled');
 $db->do("SELECT queue.create('dead')");
 ok(wait_for_true(20, sub { count('dead') == 100 }), 'with it they go');
 
+# --- a failure that is counted late, of a pop that was rolled back
+
+$db->do("SELECT queue.create('slow', max_attempts => 2,
+	visibility_timeout => '1 h')");
+$db->do("SELECT queue.enqueue('slow', '1')");
+my $worker = pause_worker($node);
+$db->begin_work;
+value($db, "SELECT count(*) FROM queue.pop('slow')");
+$db->rollback;
+ok(value($db, "SELECT queue.nack('slow', receipt, '0.7 s')
+	FROM queue.dequeue('slow')"), 'the next delivery fails as well');
+continue_worker($worker);
+is(value($db, "SELECT count(*) FROM queue.dequeue('slow', wait => '2 s')"), 0,
+	'it is not delivered a third time');
+is(count('slow', 'dead'), 1, '... but dead');
+
 is(crashed($node), '', 'no crash but those wanted');
 $node->stop;
 done_testing();

@@ -115,7 +115,7 @@ class History:
         yield from self.check_presence(story, properties)
         yield from self.check_removal(story)
         yield from self.check_leases(story)
-        yield from self.check_early(story)
+        yield from self.check_early(story, properties)
         yield from self.check_attempts(story, properties)
         yield from self.check_ttl(story)
 
@@ -171,20 +171,29 @@ class History:
             elif e["op"] in ("settle", "ack", "rollback"):
                 live = None
 
-    def check_early(self, story):
-        """Delivered before the delay of the send or of a nack was over."""
-        until, since = None, None
+    def check_early(self, story, properties):
+        """Delivered before the delay of the send or of a nack was over.
+
+        A nack that was the last one allowed has no delay: redrive may bring
+        the message back at once.
+        """
+        limit = properties.get("max_attempts")
+        until, since, failures = None, None, 0
         for e in story.history:
             if e["op"] == "send" and e.get("delay"):
                 until, since = e["t0"] + e["delay"], e["t0"]
             elif (e["op"] == "settled" and e["kind"] != "extend"
                   and e.get("delay")):
+                if (limit and failures + 1 >= limit
+                        and self.touched("redrive", story.queue,
+                                         float("inf"))):
+                    continue
                 until, since = e["t0"] + e["delay"], e["t0"]
             elif e["op"] in ("claim", "pop"):
                 if (until and e["t0"] > since and e["t"] < until - SLACK
                         and not self.disturbed(since, e["t"])):
                     yield "early", f"{until - e['t']:.3f} s"
-                until = None
+                until, failures = None, e.get("failures", 0)
 
     def check_attempts(self, story, properties):
         limit = properties.get("max_attempts")

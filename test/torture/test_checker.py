@@ -120,6 +120,16 @@ class CheckerTest(unittest.TestCase):
                        event("claim", 5, until=9), DRAIN), ["early"])
         self.assertEqual(self.kinds(send(1, delay=5), about("clock", 1.5),
                                     CLAIM, ACK), [])
+        # the last failure allowed, and a redrive; not the last one
+        for failures, found in ((1, []), (0, ["early"])):
+            self.assertEqual(
+                self.kinds(queue(max_attempts=2), SENT,
+                           event("claim", 2, until=9, failures=failures),
+                           event("settle", 3),
+                           event("settled", 3, kind="nack", delay=4),
+                           about("redrive", 4),
+                           event("claim", 5, until=9, failures=0), DRAIN),
+                found)
 
     def test_late(self):
         end = 1 + 2 * LATE
