@@ -131,6 +131,16 @@ typedef struct Queue
 	MemoryContext context;		/* of segments */
 } Queue;
 
+/* The longest key in a fifo queue, whose rows keep it plain and in line */
+#define MAX_FIFO_KEY	1024
+
+/* Does the queue take a message with a key of this size? */
+static inline bool
+queue_takes_key(Queue *q, int64 size)
+{
+	return q->kind != 'f' || size <= MAX_FIFO_KEY;
+}
+
 /* Are tenants with few messages in flight served first? */
 static inline bool
 queue_is_fair(Queue *q)

@@ -72,7 +72,7 @@ typedef struct ReapWork
 	bool		busy;			/* passed over a segment */
 	bool		blocked;		/* the dead-letter queue takes nothing */
 	Room		left;			/* what had to stay for want of room */
-	bool		unfit;			/* one stays that can never have room */
+	bool		unfit;			/* one stays that the queue can never take */
 } ReapWork;
 
 /* Where a batch stands */
@@ -122,8 +122,14 @@ is_wanted(Transfer *t, HeapTuple tup)
 
 	if (reap->to == NULL)
 		return message_is_droppable(head);
-	return MESSAGE_IS_DEAD(head) &&
-		(!reap->to->limited || has_room(reap, tup));
+	if (!MESSAGE_IS_DEAD(head))
+		return false;
+	if (!queue_takes_key(reap->to, message_key_size(tup->t_data)))
+	{
+		reap->work->unfit = true;
+		return false;
+	}
+	return !reap->to->limited || has_room(reap, tup);
 }
 
 /*
@@ -396,8 +402,12 @@ reap_queue(QueueShared *qs)
 		}
 		queue_count(qs, COUNT_DROPPED, work.dropped);
 		room = work.left;
+		/* what has to stay does not keep the others waiting for long */
+		if (work.taken > 0)
+			qs->reap_failures = 0;
 		if (work.blocked ||
-			(room.messages == 0 && (work.busy || work.unfit)))
+			(room.messages == 0 && work.taken < REAP_BATCH &&
+			 (work.busy || work.unfit)))
 		{
 			back_off(qs, BUSY_PAUSE_USECS, BLOCKED_MAX_USECS);
 			return;

@@ -25,6 +25,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "duration.h"
+#include "fn_send.h"
 #include "guc.h"
 #include "overflow.h"
 #include "transfer.h"
@@ -208,7 +209,7 @@ route_to(Move *m, int32 to)
 }
 
 /*
- * Makes a message's copy for its next queue.  What is dead, or comes from a
+ * Makes a message's copy for its next queue, which must take it.  What is dead, or comes from a
  * dead-letter queue, starts anew; another keeps its delay and its time to
  * live, unless the queue's is lower.
  */
@@ -218,6 +219,7 @@ renew(Move *m, TupleDesc desc, HeapTuple tuple, bool dead, Queue *to)
 	MessageHead *head = message_head(tuple->t_data);
 	Renewal		renewal = {.enqueued_at = m->now};
 
+	send_check_key(to, message_key_size(tuple->t_data));
 	renewal.visible_at = dead ? m->now : Max(head->visible_at, m->now);
 	renewal.expires_at = dead || m->redrive ? QUEUE_NO_EXPIRY :
 		message_expires_at(tuple->t_data);

@@ -30,9 +30,6 @@
 PG_FUNCTION_INFO_V1(queue_enqueue);
 PG_FUNCTION_INFO_V1(queue_enqueue_batch);
 
-/* A fifo queue's key is stored in line and as it is */
-#define MAX_FIFO_KEY 1024
-
 /* When, and how, the messages of one call are to be delivered */
 typedef struct SendOptions
 {
@@ -107,18 +104,27 @@ parts_size(MessageParts *parts)
 	return size;
 }
 
+/*
+ * Raises 54000 for a key that the queue does not take.
+ */
+void
+send_check_key(Queue *q, int64 size)
+{
+	if (!queue_takes_key(q, size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("key is too long for fifo queue \"%s\"", q->name),
+				 errdetail("It can have %d bytes.", MAX_FIFO_KEY)));
+}
+
 /* Raises 54000 for a message, or a key, above the queue's limit */
 static void
 check_size(Queue *q, MessageParts *parts)
 {
 	int64		size;
 
-	if (q->kind == 'f' && !parts->key.isnull &&
-		toast_raw_datum_size(parts->key.value) - VARHDRSZ > MAX_FIFO_KEY)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("key is too long for fifo queue \"%s\"", q->name),
-				 errdetail("It can have %d bytes.", MAX_FIFO_KEY)));
+	if (!parts->key.isnull)
+		send_check_key(q, toast_raw_datum_size(parts->key.value) - VARHDRSZ);
 	if (q->max_message_bytes == 0)
 		return;
 	size = parts_size(parts);

@@ -118,18 +118,18 @@ layout_new_token(int32 old_token)
 }
 
 /*
- * The size of body, payload, headers and key, uncompressed, as
- * max_message_bytes counts it.  Reads nothing that is out of line.
+ * The size of some values that follow each other, from the key on,
+ * uncompressed.  Reads nothing that is out of line.
  */
-int64
-message_size(HeapTupleHeader tup)
+static int64
+values_size(HeapTupleHeader tup, int last_attno)
 {
 	char	   *at = (char *) message_head(tup) + sizeof(MessageHead);
 	int64		size = 0;
 
 	if (message_expires_at(tup) != QUEUE_NO_EXPIRY)
 		at += sizeof(TimestampTz);
-	for (int attno = Anum_msg_key; attno <= Anum_msg_headers; attno++)
+	for (int attno = Anum_msg_key; attno <= last_attno; attno++)
 	{
 		if ((tup->t_infomask & HEAP_HASNULL) != 0 &&
 			att_isnull(attno - 1, tup->t_bits))
@@ -139,4 +139,23 @@ message_size(HeapTupleHeader tup)
 		at += VARSIZE_ANY(at);
 	}
 	return size;
+}
+
+/*
+ * The size of body, payload, headers and key, uncompressed, as
+ * max_message_bytes counts it.  Reads nothing that is out of line.
+ */
+int64
+message_size(HeapTupleHeader tup)
+{
+	return values_size(tup, Anum_msg_headers);
+}
+
+/*
+ * The same of the key alone; 0 when there is none.
+ */
+int64
+message_key_size(HeapTupleHeader tup)
+{
+	return values_size(tup, Anum_msg_key);
 }

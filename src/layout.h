@@ -197,6 +197,7 @@ receipt_decode(int64 receipt)
 extern const Oid layout_column_types[Natts_msg];
 
 extern int64 message_size(HeapTupleHeader tup);
+extern int64 message_key_size(HeapTupleHeader tup);
 extern const char *layout_problem(Relation rel, int number);
 extern void layout_check(Relation rel, int number);
 extern int32 layout_new_token(int32 old_token);

@@ -45,6 +45,7 @@ typedef struct Drop
 	Transfer	t;
 	TimestampTz now;
 	bool		wait;			/* for locks */
+	Queue	   *to;				/* the dead-letter queue, NULL = none */
 	Room		missing;		/* less what was taken */
 	TupleDesc	desc;			/* of what was taken */
 	HeapTuple	tuple[DROP_BATCH];
@@ -79,7 +80,10 @@ is_missing(Drop *drop)
 	return drop->missing.messages > 0 || drop->missing.bytes > 0;
 }
 
-/* The oldest first: is it ready, and is room still missing? */
+/*
+ * The oldest first: is it ready, may it go where it has to, and is room still
+ * missing?
+ */
 static bool
 is_droppable(Transfer *t, HeapTuple tup)
 {
@@ -89,6 +93,9 @@ is_droppable(Transfer *t, HeapTuple tup)
 	if (!is_missing(drop))
 		return false;
 	if (head->lease != 0 || head->visible_at > drop->now)
+		return false;
+	if (drop->to != NULL &&
+		!queue_takes_key(drop->to, message_key_size(tup->t_data)))
 		return false;
 	drop->missing.messages--;
 	drop->missing.bytes -= message_size(tup->t_data);
@@ -200,6 +207,7 @@ drop_oldest(Queue *q, const Room *missing, bool wait, int depth)
 	drop->t.uncounted = true;
 	drop->now = GetCurrentTimestamp();
 	drop->wait = wait;
+	drop->to = to;
 	drop->missing = *missing;
 	txn_show_own_appends(q->shared);
 	for (int i = 0; i < q->nsegments && drop->t.n < DROP_BATCH; i++)
