@@ -76,21 +76,35 @@ field_is(JsonbValue *entry, const char *key, const char *text)
 		memcmp(v->val.string.val, text, v->val.string.len) == 0;
 }
 
+/* A number of times that can go up by one; any other is taken for none */
+static int64
+count_of(Numeric number)
+{
+	Datum		given = NumericGetDatum(number);
+	Datum		zero = NumericGetDatum(int64_to_numeric(0));
+	Datum		max = NumericGetDatum(int64_to_numeric(PG_INT64_MAX));
+	Datum		whole;
+
+	/* comparisons do not fail, however long the number is */
+	if (DatumGetBool(DirectFunctionCall2(numeric_lt, given, zero)) ||
+		DatumGetBool(DirectFunctionCall2(numeric_ge, given, max)))
+		return 0;
+	whole = DirectFunctionCall1(numeric_floor, given);
+	if (DatumGetBool(DirectFunctionCall2(numeric_ne, given, whole)))
+		return 0;
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, whole));
+}
+
 /* How often it has died this way, this time included */
 static Numeric
 next_count(JsonbValue *before)
 {
-	Numeric		one = int64_to_numeric(1);
 	JsonbValue *count = before == NULL ? NULL :
 		field(before, "count", jbvNumeric);
-	Datum		sum;
 
 	/* whoever forged a history may have put any number there */
-	if (count == NULL)
-		return one;
-	sum = DirectFunctionCall2(numeric_add, NumericGetDatum(one),
-							  NumericGetDatum(count->val.numeric));
-	return DatumGetNumeric(sum);
+	return int64_to_numeric(count == NULL ? 1 :
+							count_of(count->val.numeric) + 1);
 }
 
 /* Adds a key, or a text that is the value of one */

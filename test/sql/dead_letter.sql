@@ -183,11 +183,20 @@ SELECT queue.enqueue_batch('dl work',
         '{"x-death": [{"queue": "a", "reason": "expired", "count": 3, "first": "f", "more": true}, {"queue": "dl work", "reason": "rejected", "count": 2, "first": "f"}]}']::jsonb[]) IS NULL AS n;
 SELECT queue.reject_batch('dl work', array_agg(receipt)) FROM queue.dequeue('dl work', 10);
 SELECT length(body::text) AS length, headers, CASE WHEN length(x_death::text) < 300 THEN x_death END AS x_death,
-       (x_death->0->'count')::numeric = 1e300 + 1 AS huge
+       x_death->0->'count' AS count
   FROM dead('dl dead', 5);
 SELECT md5(body->>'s') = md5((SELECT string_agg(md5(i::text), '') FROM generate_series(1, 3000) i)) AS same
   FROM queue.peek('dl dead') WHERE length(body::text) > 10;
 SELECT p.headers->'x-death'->0->>'first' FROM queue.peek('dl dead') p WHERE body = '5';
+SELECT queue.purge('dl dead');
+
+-- A count that is none begins anew, and the longest number stops nobody.
+SELECT queue.enqueue_batch('dl work', '{1,2,3,4,5,6}', headers => ARRAY(
+    SELECT format('{"x-death": [{"queue": "dl work", "reason": "rejected", "count": %s}]}', n)::jsonb
+      FROM unnest(ARRAY[repeat('9', 131072), '9223372036854775806',
+          '9223372036854775807', '1.5', '-1', '2.0']) WITH ORDINALITY u (n, i) ORDER BY i)) IS NULL AS n;
+SELECT queue.reject_batch('dl work', array_agg(receipt)) FROM queue.dequeue('dl work', 10);
+SELECT body, x_death->0->'count' AS count FROM dead('dl dead', 6);
 SELECT queue.purge('dl dead');
 
 -- Two queues that are each other's: by expiry alone no message comes back to
