@@ -683,12 +683,15 @@ move_dedup_ids(QueueRow *row, Properties *given)
 {
 	const int	prop = PROP_DEDUP_WINDOW;
 	int64		old = DEDUP_DEFAULT_WINDOW;
+	int64		new = DEDUP_DEFAULT_WINDOW;
 
-	if (given->isnull[prop])
+	if (given->isnull[prop] && !given->cleared[prop])
 		return;
 	if (!row->props.isnull[prop])
 		old = window_us(row->props.value[prop]);
-	dedup_move(row->id, old, window_us(given->value[prop]));
+	if (!given->cleared[prop])
+		new = window_us(given->value[prop]);
+	dedup_move(row->id, old, new);
 }
 
 /* Deletes everything the catalog tables say about a queue */

@@ -168,6 +168,11 @@ SELECT queue.enqueue('win_1 h', '4', dedup_id => 'a') > 0 AS ok;
 SELECT queue.alter('win_1 h', dedup_window => '1 min');
 SELECT queue.enqueue('win_1 h', '5', dedup_id => 'a') > 0 AS ok;
 SELECT count(*) FROM queue.peek('win_1 h');
+-- ... also the window of a queue that is told none.
+SELECT queue.alter('win_1 day', dedup_window => '0');
+SELECT dedup_window FROM queue.queues WHERE queue = 'win_1 day';
+SELECT queue.enqueue('win_1 day', '3', dedup_id => 'a') > 0 AS ok;
+SELECT count(*) FROM queue.peek('win_1 day');
 
 -- Bad windows.
 SELECT error_of($$SELECT queue.create('bad', dedup_window => '0')$$);
