@@ -969,8 +969,9 @@ COMMENT ON FUNCTION queue.replay IS
 --   max     how many at most, >= 1; NULL = all
 --   filter  only messages whose headers @> filter
 -- Returns how many.  Needs DELETE (receive) on the source and INSERT (send) on
--- the target; 55000 while that is paused; when it is full the same as enqueue,
--- 53400 as a rule, and nothing is moved.
+-- the target; 55000 while that is paused; 54000 for a message that it does not
+-- take; when it is full the same as enqueue, 53400 as a rule, and nothing is
+-- moved.
 -- Takes what is ready, delayed or dead, in order, and passes over what is
 -- leased, expired, or locked by another transaction.  A message keeps what was
 -- sent with it, its delay and its time to live; it gets a new id, and its

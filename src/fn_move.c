@@ -209,9 +209,29 @@ route_to(Move *m, int32 to)
 }
 
 /*
- * Makes a message's copy for its next queue, which must take it.  What is dead, or comes from a
- * dead-letter queue, starts anew; another keeps its delay and its time to
- * live, unless the queue's is lower.
+ * Raises 54000 for a message that another queue does not take.  The history is
+ * not counted: what a queue took once, it takes again.
+ */
+static void
+check_message(Queue *to, TupleDesc desc, HeapTuple tuple)
+{
+	int64		size = message_size(tuple->t_data);
+	Datum		headers;
+	bool		isnull;
+
+	send_check_key(to, message_key_size(tuple->t_data));
+	if (to->max_message_bytes == 0 || size <= to->max_message_bytes)
+		return;
+	headers = heap_getattr(tuple, Anum_msg_headers, desc, &isnull);
+	if (!isnull)
+		size -= xdeath_size(DatumGetJsonbP(headers));
+	send_check_size(to, size);
+}
+
+/*
+ * Makes a message's copy for its next queue, which must take it.  What is
+ * dead, or comes from a dead-letter queue, starts anew; another keeps its
+ * delay and its time to live, unless the queue's is lower.
  */
 static HeapTuple
 renew(Move *m, TupleDesc desc, HeapTuple tuple, bool dead, Queue *to)
@@ -219,7 +239,8 @@ renew(Move *m, TupleDesc desc, HeapTuple tuple, bool dead, Queue *to)
 	MessageHead *head = message_head(tuple->t_data);
 	Renewal		renewal = {.enqueued_at = m->now};
 
-	send_check_key(to, message_key_size(tuple->t_data));
+	if (to != m->from)
+		check_message(to, desc, tuple);
 	renewal.visible_at = dead ? m->now : Max(head->visible_at, m->now);
 	renewal.expires_at = dead || m->redrive ? QUEUE_NO_EXPIRY :
 		message_expires_at(tuple->t_data);

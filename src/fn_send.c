@@ -117,18 +117,13 @@ send_check_key(Queue *q, int64 size)
 				 errdetail("It can have %d bytes.", MAX_FIFO_KEY)));
 }
 
-/* Raises 54000 for a message, or a key, above the queue's limit */
-static void
-check_size(Queue *q, MessageParts *parts)
+/*
+ * Raises 54000 for a message that is larger than the queue takes.
+ */
+void
+send_check_size(Queue *q, int64 size)
 {
-	int64		size;
-
-	if (!parts->key.isnull)
-		send_check_key(q, toast_raw_datum_size(parts->key.value) - VARHDRSZ);
-	if (q->max_message_bytes == 0)
-		return;
-	size = parts_size(parts);
-	if (size > q->max_message_bytes)
+	if (q->max_message_bytes > 0 && size > q->max_message_bytes)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("message of %lld bytes is too long for queue \"%s\"",
@@ -155,7 +150,9 @@ void
 send_check(Queue *q, MessageParts *parts)
 {
 	check_headers(parts);
-	check_size(q, parts);
+	if (!parts->key.isnull)
+		send_check_key(q, toast_raw_datum_size(parts->key.value) - VARHDRSZ);
+	send_check_size(q, parts_size(parts));
 }
 
 /*

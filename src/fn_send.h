@@ -21,6 +21,7 @@ typedef struct MessageParts
 
 extern void send_check(Queue *q, MessageParts *parts);
 extern void send_check_key(Queue *q, int64 size);
+extern void send_check_size(Queue *q, int64 size);
 extern void send_check_paused(Queue *q);
 extern void send_parts(Queue *q, MessageParts *parts, const int *priority,
 					   int n);

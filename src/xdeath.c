@@ -232,6 +232,28 @@ xdeath_max_growth(const char *queue)
 }
 
 /*
+ * So many bytes of the headers, as message_size() counts them, are the
+ * history's.
+ */
+int64
+xdeath_size(Jsonb *headers)
+{
+	Datum		key = CStringGetTextDatum(XDEATH_KEY);
+	Jsonb	   *rest;
+
+	if (!JB_ROOT_IS_OBJECT(headers))
+		return 0;
+	rest = DatumGetJsonbP(DirectFunctionCall2(jsonb_delete,
+											  JsonbPGetDatum(headers), key));
+	if (JB_ROOT_COUNT(rest) == JB_ROOT_COUNT(headers))
+		return 0;
+	/* there may have been no headers before */
+	if (JB_ROOT_COUNT(rest) == 0)
+		return VARSIZE(headers) - VARHDRSZ;
+	return VARSIZE(headers) - VARSIZE(rest);
+}
+
+/*
  * Has the message been in the target before, and has no consumer given it up
  * since?  Then it would go round for ever.  The newest entry is of its present
  * death.

@@ -15,6 +15,7 @@ extern Jsonb *xdeath_add(Jsonb *headers, const char *queue,
 						 const char *detail);
 extern int64 xdeath_max_growth(const char *queue);
 extern bool xdeath_is_cycle(Jsonb *headers, const char *target);
+extern int64 xdeath_size(Jsonb *headers);
 extern char *xdeath_origin(Jsonb *headers);
 
 #endif							/* QUEUE_XDEATH_H */

@@ -36,6 +36,28 @@ SELECT queue.replay('mi_kept', '-infinity', target => 'mi_line');
 SELECT queue.alter('mi', archive => '1 h');
 SELECT count(*) FROM queue.archived('mi');
 
+-- None is larger than the target takes; what the history adds does not count,
+-- nor does a dead letter's size on its way there, nor in its own queue.
+SELECT queue.create('mi_small', max_message_bytes => 28, visibility_timeout => '1 h');
+SELECT queue.purge('mi') >= 0 AS ok;
+SELECT queue.enqueue('mi', payload => decode(repeat('ab', 28), 'hex')) > 0 AS ok;
+SELECT queue.move('mi', 'mi_small');
+SELECT queue.enqueue('mi', '1', headers => '{"a": 1}') > 0 AS ok;
+SELECT queue.enqueue('mi', payload => decode(repeat('ab', 10), 'hex'), key => repeat('k', 19)) > 0 AS ok;
+SELECT error_of($$SELECT queue.move('mi', 'mi_small')$$);
+SELECT error_of($$SELECT queue.redrive('mi', 'mi_small')$$);
+SELECT count(*) FROM queue.peek('mi');
+SELECT queue.create('mi_dead', max_message_bytes => 1);
+SELECT queue.alter('mi_small', dead_letter => 'mi_dead');
+SELECT queue.enqueue('mi_small', payload => decode(repeat('ab', 8), 'hex'), headers => '{"": 1}') > 0 AS ok;
+SELECT queue.reject_batch('mi_small', array_agg(receipt)) FROM queue.dequeue('mi_small', 2);
+SELECT wait_until($$(SELECT count(*) = 2 FROM queue.peek('mi_dead'))$$);
+SELECT queue.redrive('mi_dead');
+SELECT octet_length(payload) AS bytes, headers - 'x-death' AS headers FROM queue.peek('mi_small') ORDER BY 1;
+SELECT queue.alter('mi_small', dead_letter => '', max_message_bytes => 1);
+SELECT queue.reject_batch('mi_small', array_agg(receipt)) FROM queue.dequeue('mi_small', 2);
+SELECT queue.redrive('mi_small');
+
 SELECT queue.drop(queue, true) FROM queue.queues WHERE queue ~ '^mi' ORDER BY queue;
 
 -- A lease whose ack is undone behind a savepoint that was released ends with
