@@ -11,7 +11,9 @@
  *	- While the dead-letter queue is missing, paused, busy or full, messages
  *	  stay where they are and are tried again.
  *	- A message that would come back to a queue where it has been, and that no
- *	  consumer gave up since, is dropped: nothing goes round by itself.
+ *	  consumer rejected since, goes no further: nothing goes round by itself.
+ *	  It is dropped if it expired or had to make room; one that failed too
+ *	  often stays.
  *
  * Whoever makes a message dead sets the queue's flag "reap" and wakes the
  * worker; the pages are found by the ready map's facts.  Segments without a
@@ -86,6 +88,10 @@ typedef struct Reap
 	Room		free;			/* of that, not used yet */
 	Room		left;			/* the same as the work's */
 	TimestampTz now;
+	MemoryContext page_context; /* of suspects */
+	bool		judged;			/* those that have to stay are not suspects */
+	int			nsuspects;		/* of the page */
+	HeapTuple	suspect[RECEIPT_MAX_OFFSET];
 	int			nrenewed;		/* to be appended */
 	HeapTuple	taken[REAP_BATCH];
 	HeapTuple	renewed[REAP_BATCH];
@@ -113,6 +119,61 @@ has_room(Reap *reap, HeapTuple tup)
 	return true;
 }
 
+/*
+ * May the dead message go round, and has then to be kept?  Its headers, which
+ * may be out of line, tell.
+ */
+static bool
+is_suspect(HeapTuple tup)
+{
+	MessageHead *head = message_head(tup->t_data);
+
+	return head->holder != DEATH_REJECTED && !message_is_droppable(head) &&
+		!heap_attisnull(tup, Anum_msg_headers, NULL);
+}
+
+/* Notes one of them, to be judged without the buffer lock */
+static void
+note_suspect(Reap *reap, HeapTuple tup)
+{
+	MemoryContext old = MemoryContextSwitchTo(reap->page_context);
+
+	reap->suspect[reap->nsuspects++] = heap_copytuple(tup);
+	MemoryContextSwitchTo(old);
+}
+
+/* Is it one of those that were found not to go round? */
+static bool
+is_acquitted(Reap *reap, HeapTuple tup)
+{
+	for (int i = 0; i < reap->nsuspects; i++)
+		if (ItemPointerEquals(&reap->suspect[i]->t_self, &tup->t_self))
+			return message_head(reap->suspect[i]->t_data)->id ==
+				message_head(tup->t_data)->id;
+	return false;
+}
+
+/* Leaves those of the suspects that may go to the dead-letter queue */
+static void
+judge_suspects(Reap *reap)
+{
+	MemoryContext old = MemoryContextSwitchTo(reap->page_context);
+	TupleDesc	desc = RelationGetDescr(reap->t.rel);
+	int			n = 0;
+
+	for (int i = 0; i < reap->nsuspects; i++)
+	{
+		bool		isnull;
+		Datum		headers = heap_getattr(reap->suspect[i], Anum_msg_headers,
+										   desc, &isnull);
+
+		if (!xdeath_is_cycle(DatumGetJsonbP(headers), reap->to->name))
+			reap->suspect[n++] = reap->suspect[i];
+	}
+	reap->nsuspects = n;
+	MemoryContextSwitchTo(old);
+}
+
 /* Is it dead, and not to be kept? */
 static bool
 is_wanted(Transfer *t, HeapTuple tup)
@@ -124,6 +185,13 @@ is_wanted(Transfer *t, HeapTuple tup)
 		return message_is_droppable(head);
 	if (!MESSAGE_IS_DEAD(head))
 		return false;
+	if (reap->judged && !is_acquitted(reap, tup))
+		return false;
+	if (!reap->judged && is_suspect(tup))
+	{
+		note_suspect(reap, tup);
+		return false;
+	}
 	if (!queue_takes_key(reap->to, message_key_size(tup->t_data)))
 	{
 		reap->work->unfit = true;
@@ -192,6 +260,22 @@ is_full(Reap *reap)
 		reap->left.messages >= REAP_BATCH;
 }
 
+/* Takes from a page: first what is beyond suspicion */
+static void
+reap_page(Reap *reap, BlockNumber block)
+{
+	transfer_take(&reap->t, block);
+	if (reap->nsuspects == 0)
+		return;
+	judge_suspects(reap);
+	reap->judged = true;
+	if (reap->nsuspects > 0)
+		transfer_take(&reap->t, block);
+	reap->judged = false;
+	reap->nsuspects = 0;
+	MemoryContextReset(reap->page_context);
+}
+
 /* Takes what there is in the open segment, up to the batch */
 static void
 reap_segment(Reap *reap)
@@ -206,7 +290,7 @@ reap_segment(Reap *reap)
 		if (!page_is_concerned(reap, block))
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		transfer_take(t, block);
+		reap_page(reap, block);
 		for (int i = before; i < t->n; i++)
 		{
 			HeapTuple	renewed = dead_letter(reap, t->tuple[i]);
@@ -352,6 +436,8 @@ reap_batch(void *arg)
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	reap = palloc0(sizeof(Reap));
+	reap->page_context = AllocSetContextCreate(context, "queue reap page",
+											   ALLOCSET_SMALL_SIZES);
 	reap->work = work;
 	reap->now = GetCurrentTimestamp();
 	reap->t.wanted = is_wanted;

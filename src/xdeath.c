@@ -254,9 +254,9 @@ xdeath_size(Jsonb *headers)
 }
 
 /*
- * Has the message been in the target before, and has no consumer given it up
- * since?  Then it would go round for ever.  The newest entry is of its present
- * death.
+ * Has the message been in the target before, and has no consumer rejected it
+ * since?  Then it would go round for ever.  Whether its present death, if that
+ * is no rejection, has its entry yet makes no difference.
  */
 bool
 xdeath_is_cycle(Jsonb *headers, const char *target)
@@ -268,8 +268,7 @@ xdeath_is_cycle(Jsonb *headers, const char *target)
 	{
 		JsonbValue *entry = getIthJsonbValueFromContainer(entries, i);
 
-		if (field_is(entry, "reason", reason_names[DEATH_REJECTED]) ||
-			field_is(entry, "reason", reason_names[DEATH_MAX_ATTEMPTS]))
+		if (field_is(entry, "reason", reason_names[DEATH_REJECTED]))
 			return false;
 		if (field_is(entry, "queue", target))
 			return true;
