@@ -132,10 +132,10 @@ drop_from_segment(Drop *drop, QueueSegment *seg)
 }
 
 /*
- * Puts what was taken from the queue into its dead-letter queue.  Raises 53400
- * when that has no room.
+ * Puts what was taken from the queue into its dead-letter queue; returns how
+ * many went there, since none goes round.  Raises 53400 when that has no room.
  */
-static void
+static int
 dead_letter(Queue *q, Queue *to, Drop *drop, int depth)
 {
 	HeapTuple  *renewed = palloc(Max(drop->t.n, 1) * sizeof(HeapTuple));
@@ -152,13 +152,14 @@ dead_letter(Queue *q, Queue *to, Drop *drop, int depth)
 			renewed[n++] = copy;
 	}
 	if (n == 0)
-		return;
+		return 0;
 	need = limits_room_of(renewed, n);
 	if (to->limited && !make_room(to, &need, drop->wait, depth + 1))
 		fail(q, _("Its dead-letter queue is full."),
 			 _("Consumers of the dead-letter queue make room by ack."));
 	transfer_number(to, renewed, n);
 	transfer_append(to, renewed, n, drop->now);
+	return n;
 }
 
 /*
@@ -192,6 +193,7 @@ drop_oldest(Queue *q, const Room *missing, bool wait, int depth)
 	Queue	   *to;
 	Room		room;
 	int			n;
+	int			kept = 0;
 
 	if (!find_dead_letter_queue(q, wait, &to))
 		return 0;
@@ -220,11 +222,12 @@ drop_oldest(Queue *q, const Room *missing, bool wait, int depth)
 	n = drop->t.n;
 	room = limits_room_of(drop->tuple, n);
 	if (to != NULL && n > 0)
-		dead_letter(q, to, drop, depth);
+		kept = dead_letter(q, to, drop, depth);
 	if (n > 0)
 	{
 		limits_give_back(q, &room);
-		queue_count(q->shared, COUNT_DROPPED, to == NULL ? n : 0);
+		txn_count(q->shared, COUNT_DEAD_LETTERED, n);
+		txn_count(q->shared, COUNT_DROPPED, n - kept);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -3,7 +3,8 @@
  *	  What a transaction did to queues, and what happens when it ends.
  *
  * Owns lists of this session's transaction: the pages it wrote, the leases it
- * took, and what it deleted of queues that the registry of keys is kept for.
+ * took, what it deleted of queues that the registry of keys is kept for, and
+ * what else is counted if it commits.
  * At commit the pages become known to the ready map and waiting sessions are
  * woken; at abort, pages whose deletes came to nothing are bumped, and the
  * leases go to the worker, which releases them.
@@ -63,6 +64,15 @@ typedef struct TxnGone
 	KeyGone		keys;
 } TxnGone;
 
+/* Events that count when the transaction commits */
+typedef struct TxnCount
+{
+	SubTransactionId subid;
+	QueueShared *qs;
+	QueueCounter which;
+	int64		n;
+} TxnCount;
+
 /* The lists are kept between transactions unless they grew beyond this */
 #define KEEP_ENTRIES 1024
 
@@ -77,6 +87,10 @@ static int	max_claims = 0;
 static TxnGone *gone = NULL;
 static int	ngone = 0;
 static int	max_gone = 0;
+
+static TxnCount *counts = NULL;
+static int	ncounts = 0;
+static int	max_counts = 0;
 
 static int32 *changes = NULL;
 static int	nchanges = 0;
@@ -222,6 +236,33 @@ txn_note_claim(QueueShared *qs, bool popped, int64 receipt, int64 message_id)
 }
 
 /*
+ * Counts events of a queue if the transaction commits.  May fail.  A segment
+ * of the queue is locked to the end of the transaction.
+ */
+void
+txn_count(QueueShared *qs, QueueCounter which, int64 n)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	TxnCount   *count;
+
+	for (int i = 0; i < ncounts; i++)
+	{
+		count = &counts[i];
+		if (count->qs == qs && count->which == which && count->subid == subid)
+		{
+			count->n += n;
+			return;
+		}
+	}
+	reserve((void **) &counts, ncounts, &max_counts, 1, sizeof(TxnCount));
+	count = &counts[ncounts++];
+	count->subid = subid;
+	count->qs = qs;
+	count->which = which;
+	count->n = n;
+}
+
+/*
  * Lets this transaction's own next look at the queue find what it appended.
  * To other sessions the messages are undecided, and if one looks first, the
  * page is hidden again.  Returns false when nothing was appended.
@@ -319,6 +360,8 @@ at_commit(void)
 				queue_count(page->qs, COUNT_ACKED, page->nmessages);
 		}
 	}
+	for (int i = 0; i < ncounts; i++)
+		queue_count(counts[i].qs, counts[i].which, counts[i].n);
 	for (int i = 0; i < ngone; i++)
 	{
 		int			freed = keys_gone(&gone[i].keys);
@@ -416,7 +459,7 @@ announce_changes(void)
 static void
 forget(void)
 {
-	npages = nclaims = ngone = nchanges = 0;
+	npages = nclaims = ngone = ncounts = nchanges = 0;
 	extension_created = false;
 	if (max_pages > KEEP_ENTRIES)
 	{
@@ -497,6 +540,12 @@ abort_subtransaction(SubTransactionId subid)
 			waiters_announce(gone[i].keys.place.qs, 1);
 	}
 	ngone = kept;
+
+	kept = 0;
+	for (int i = 0; i < ncounts; i++)
+		if (counts[i].subid != subid)
+			counts[kept++] = counts[i];
+	ncounts = kept;
 }
 
 /* End of a savepoint: its entries go to its parent, or are undone */
@@ -517,6 +566,9 @@ subxact_callback(SubXactEvent event, SubTransactionId subid,
 		for (int i = ngone - 1; i >= 0; i--)
 			if (gone[i].subid == subid)
 				gone[i].subid = parent;
+		for (int i = ncounts - 1; i >= 0; i--)
+			if (counts[i].subid == subid)
+				counts[i].subid = parent;
 	}
 }
 

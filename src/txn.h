@@ -30,6 +30,7 @@ extern void txn_note_gone(const KeyPlace *place, const OffsetNumber *offsets,
 extern void txn_reserve_claims(int n);
 extern void txn_note_claim(QueueShared *qs, bool popped, int64 receipt,
 						   int64 message_id);
+extern void txn_count(QueueShared *qs, QueueCounter which, int64 n);
 extern bool txn_show_own_appends(QueueShared *qs);
 extern void txn_queue_changed(int32 queue_id);
 extern void txn_extension_created(void);
