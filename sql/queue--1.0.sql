@@ -420,7 +420,7 @@ COMMENT ON FUNCTION queue.create IS
 --   Parameters as create's; NULL leaves one as it is.  comment => '' removes
 --   the comment, dead_letter => '' the dead-letter queue, ttl => '0' and
 --   dedup_window => '0' what was set there, archive => '0' the archive with
---   all that is in it.  kind and persistence stay what they are: another value
+--   all that is in it, max_messages => 0 and the like the limit.  kind and persistence stay what they are: another value
 --   is 0A000.
 -- Returns nothing.  Needs ownership of the queue or "manage".
 -- Rollback undoes it.
@@ -454,7 +454,8 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'queue_alter'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION queue.alter IS
-    'change properties of a queue; NULL leaves one unchanged';
+    'change properties of a queue; NULL leaves one unchanged; 0, or an empty '
+    'text, takes one away that need not be there';
 
 -- drop: drops a queue and its tables.
 --   force  also when there are messages in it, in whatever state, and when it

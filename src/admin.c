@@ -195,7 +195,8 @@ queue_alter(PG_FUNCTION_ARGS)
 	find_and_lock(&ctx, name, ShareUpdateExclusiveLock, "alter", NULL, &row);
 	properties_check_fixed(&row.props, &given, name);
 	check_dead_letter(&ctx, name, &given);
-	if (row.props.isnull[PROP_MAX_ATTEMPTS])
+	if (row.props.isnull[PROP_MAX_ATTEMPTS] &&
+		!given.cleared[PROP_MAX_ATTEMPTS])
 		default_max_attempts(&given);
 	update_properties(row.id, &given);
 	if (!given.isnull[PROP_ARCHIVE])

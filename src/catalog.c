@@ -387,6 +387,8 @@ load(Queue *q)
 		q->retry_at = GetCurrentTimestamp() + RETRY_PLACE_USECS;
 	}
 	q->shared->max_in_flight = q->max_in_flight;
+	if (!q->limited)
+		q->shared->limit_known = false; /* nobody keeps the totals */
 	if (!q->single_active &&
 		pg_atomic_read_u32(&q->shared->active_pid) != 0)
 		pg_atomic_write_u32(&q->shared->active_pid, 0);

@@ -130,8 +130,8 @@ property_name(PropertyId id)
 /*
  * Reads the properties of a call whose arguments hold them from first_arg on,
  * and checks them.  What was not said becomes the default, or stays NULL
- * without with_defaults, when a duration of zero or an empty text takes an
- * optional one away.
+ * without with_defaults, when a duration of zero, the number 0 or an empty
+ * text takes an optional one away.
  * The values live in the current memory context.
  */
 void
@@ -174,8 +174,9 @@ is_clearing(const Property *prop, Datum value)
 		return false;
 	if (prop->type == INTERVALOID)
 		return interval_microseconds(DatumGetIntervalP(value)) == 0;
-	return prop->type == TEXTOID &&
-		VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0;
+	if (prop->type == TEXTOID)
+		return VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0;
+	return number_of(prop, value) == 0;
 }
 
 /*

@@ -70,7 +70,7 @@ SELECT error_of($$SELECT queue.alter(NULL)$$);
 SELECT error_of($$SELECT queue.alter('')$$);
 SELECT error_of($$SELECT queue.alter('nowhere')$$);
 SELECT error_of($$SELECT queue.alter('nowhere', delay => '1 s')$$);
-SELECT error_of($$SELECT queue.alter('alt', delay => '7 s', max_attempts => 0)$$);
+SELECT error_of($$SELECT queue.alter('alt', delay => '7 s', max_attempts => -1)$$);
 SELECT error_of($$SELECT queue.alter('alt', visibility_timeout => '0')$$);
 SELECT error_of($$SELECT queue.alter('alt', retry_backoff => 'x')$$);
 SELECT error_of($$SELECT queue.alter('alt', kind => 'fifo')$$);
@@ -83,3 +83,29 @@ SELECT error_of($$SELECT queue.alter('alt', kind => 'work', partitions => 1)$$);
 SELECT delay FROM queue.queues WHERE queue = 'alt';
 
 SELECT queue.drop('alt', true);
+
+-- 0 takes a limit away, and that of failures also with a dead-letter queue.
+SELECT queue.create('alt0 dead');
+SELECT queue.create('alt0', max_messages => 2, max_bytes => 100, max_in_flight => 2,
+                    max_message_bytes => 20, max_attempts => 1, dead_letter => 'alt0 dead');
+SELECT queue.enqueue_batch('alt0', '{1,2}') IS NULL AS n;
+SELECT split_part(error_of($$SELECT queue.enqueue('alt0', '3')$$), ':', 1);
+SELECT count(*) FROM queue.dequeue('alt0', 10);
+SELECT queue.alter('alt0', max_messages => 0, max_bytes => 0, max_in_flight => 0,
+                   max_message_bytes => 0, max_attempts => 0, retry_delay => '0');
+SELECT max_messages, max_bytes, max_in_flight, max_message_bytes, max_attempts
+  FROM queue.queues WHERE queue = 'alt0';
+SELECT queue.enqueue_batch('alt0', '{3,4,5,6}', payloads => array_fill('0123456789'::bytea, ARRAY[4])) IS NULL AS n;
+SELECT count(*), sum(queue.nack('alt0', receipt)::int) AS failed FROM queue.dequeue('alt0', 10);
+SELECT count(*), sum(queue.ack('alt0', receipt)::int) AS acked FROM queue.dequeue('alt0', 10);
+SELECT total, dead FROM queue.stats WHERE queue = 'alt0';
+-- What comes and goes without a limit counts for the next one.
+SELECT queue.enqueue('alt0', '7') > 0 AS ok;
+SELECT queue.alter('alt0', max_messages => 4, max_in_flight => 3);
+SELECT queue.enqueue('alt0', '8') > 0 AS ok;
+SELECT split_part(error_of($$SELECT queue.enqueue('alt0', '9')$$), ':', 1);
+SELECT count(*) FROM queue.dequeue('alt0', 10);
+-- Below 0 is nothing, and 0 is none to begin with.
+SELECT split_part(error_of(format('SELECT queue.alter(%L, %I => -1)', 'alt0', p)), ':', 1)
+  FROM unnest('{max_messages,max_bytes,max_in_flight,max_message_bytes,max_attempts}'::text[]) p;
+SELECT queue.drop('alt0', force => true), queue.drop('alt0 dead');
