@@ -50,6 +50,24 @@ struct Filter
 static Filter filters[MAX_FILTERS];
 static uint64 last_used = 0;
 
+/*
+ * The argument that says what headers must contain; NULL = no matter.
+ */
+Jsonb *
+filter_from_call(FunctionCallInfo fcinfo, int argno)
+{
+	Jsonb	   *filter;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	filter = PG_GETARG_JSONB_P(argno);
+	if (!JB_ROOT_IS_OBJECT(filter))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"filter\" must be a JSON object")));
+	return filter;
+}
+
 /* Forgets a filter and what was seen with it */
 static void
 forget(Filter *filter)

@@ -7,6 +7,7 @@
 #ifndef QUEUE_FILTER_H
 #define QUEUE_FILTER_H
 
+#include "fmgr.h"
 #include "utils/jsonb.h"
 
 #include "catalog.h"
@@ -27,6 +28,7 @@ typedef struct FilterPage
 	HeapTuple	tuple[RECEIPT_MAX_OFFSET];
 } FilterPage;
 
+extern Jsonb *filter_from_call(FunctionCallInfo fcinfo, int argno);
 extern Filter *filter_open(Queue *q, Jsonb *headers);
 extern MapSeen *filter_seen(Filter *filter, MapSlot *slot);
 extern void filter_read(FilterPage *page, Queue *q, Relation rel,

@@ -22,6 +22,7 @@
 #include "browse.h"
 #include "catalog.h"
 #include "dedup.h"
+#include "filter.h"
 #include "fn_message.h"
 #include "guc.h"
 #include "remove.h"
@@ -159,7 +160,6 @@ Datum
 queue_peek(PG_FUNCTION_ARGS)
 {
 	Browse		browse = {0};
-	Jsonb	   *filter = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
 	Queue	   *q;
 	int			max;
 
@@ -168,7 +168,7 @@ queue_peek(PG_FUNCTION_ARGS)
 	catalog_check_access(q, ACL_SELECT, "queue.peek()");
 	max = read_max(fcinfo, 1);
 	browse.state = read_state(fcinfo, 2);
-	put_rows(fcinfo, q, &browse, max, filter);
+	put_rows(fcinfo, q, &browse, max, filter_from_call(fcinfo, 3));
 	PG_RETURN_NULL();
 }
 

@@ -25,6 +25,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "duration.h"
+#include "filter.h"
 #include "fn_send.h"
 #include "guc.h"
 #include "overflow.h"
@@ -416,7 +417,7 @@ move_call(FunctionCallInfo fcinfo, const char *what, bool redrive)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"max\" must be greater than zero")));
-	m->filter = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	m->filter = filter_from_call(fcinfo, 3);
 	if (!redrive || !PG_ARGISNULL(1))
 	{
 		to = catalog_queue(name_argument(fcinfo, 1), "target");

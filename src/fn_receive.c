@@ -23,6 +23,7 @@
 #include "active.h"
 #include "catalog.h"
 #include "duration.h"
+#include "filter.h"
 #include "fn_message.h"
 #include "guc.h"
 #include "wait.h"
@@ -104,22 +105,6 @@ read_visibility(FunctionCallInfo fcinfo, int argno)
 	return visibility;
 }
 
-/* What headers must contain, NULL = no matter */
-static Jsonb *
-read_filter(FunctionCallInfo fcinfo, int argno)
-{
-	Jsonb	   *filter;
-
-	if (PG_ARGISNULL(argno))
-		return NULL;
-	filter = PG_GETARG_JSONB_P(argno);
-	if (!JB_ROOT_IS_OBJECT(filter))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"filter\" must be a JSON object")));
-	return filter;
-}
-
 /* The queue of this name, if the user may do this with it */
 static Queue *
 open_queue(text *name, const char *argument, AclMode mode, const char *what)
@@ -153,7 +138,7 @@ queue_dequeue(PG_FUNCTION_ARGS)
 	receive.default_visibility = PG_ARGISNULL(2);
 	receive.visibility = read_visibility(fcinfo, 2);
 	receive.wait = read_duration(fcinfo, 3, "wait");
-	receive.filter = read_filter(fcinfo, 4);
+	receive.filter = filter_from_call(fcinfo, 4);
 	receive.sink = put_message;
 	receive.arg = fcinfo->resultinfo;
 
@@ -177,7 +162,7 @@ queue_pop(PG_FUNCTION_ARGS)
 	receive.queues = &q;
 	receive.max = read_max(fcinfo, 1);
 	receive.wait = read_duration(fcinfo, 2, "wait");
-	receive.filter = read_filter(fcinfo, 3);
+	receive.filter = filter_from_call(fcinfo, 3);
 	receive.sink = put_message;
 	receive.arg = fcinfo->resultinfo;
 

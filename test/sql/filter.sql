@@ -110,5 +110,12 @@ SELECT error_of(format('SELECT queue.dequeue(%L, filter => %L)', 'filt', f)),
        error_of(format('SELECT queue.pop(%L, filter => %L)', 'filt', f))
   FROM unnest('{1,null,"[]","\"a\"",true}'::text[]) f;
 
+-- ... nor do those that look and move match nothing in silence.
+SELECT queue.create('filt2');
+SELECT error_of(format('SELECT queue.%s', f))
+  FROM unnest(ARRAY[$$peek('filt', filter => '[]')$$, $$move('filt', 'filt2', filter => '1')$$,
+                    $$redrive('filt', 'filt2', filter => 'null')$$]) f;
+SELECT queue.drop('filt2');
+
 DROP FUNCTION bodies(jsonb, int), fill(int);
 SELECT queue.drop('filt', true);

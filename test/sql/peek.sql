@@ -26,8 +26,6 @@ SELECT body FROM queue.peek('look', filter => '{"color": "red"}') ORDER BY id;
 SELECT body FROM queue.peek('look', filter => '{"color": "red"}', state => 'leased');
 SELECT body FROM queue.peek('look', filter => '{"n": 1, "color": "red"}');
 SELECT count(*) FROM queue.peek('look', filter => '{}');
-SELECT count(*) FROM queue.peek('look', filter => 'null');
-SELECT count(*) FROM queue.peek('look', filter => '[]');
 SELECT count(*) FROM queue.peek('look', 2);
 SELECT count(*) FROM queue.peek('look', 2147483647);
 SELECT count(*) FROM queue.peek('look', NULL, NULL, NULL);
