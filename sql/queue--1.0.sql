@@ -420,8 +420,8 @@ COMMENT ON FUNCTION queue.create IS
 --   Parameters as create's; NULL leaves one as it is.  comment => '' removes
 --   the comment, dead_letter => '' the dead-letter queue, ttl => '0' and
 --   dedup_window => '0' what was set there, archive => '0' the archive with
---   all that is in it, max_messages => 0 and the like the limit.  kind and persistence stay what they are: another value
---   is 0A000.
+--   all that is in it, max_messages => 0 and the like the limit.  kind and
+--   persistence stay what they are: another value is 0A000.
 -- Returns nothing.  Needs ownership of the queue or "manage".
 -- Rollback undoes it.
 CREATE FUNCTION queue.alter(

@@ -60,6 +60,9 @@
 #define BUSY_PAUSE_USECS	(USECS_PER_SEC / 4)
 #define BLOCKED_MAX_USECS	(5 * USECS_PER_SEC)
 
+/* So long a change of the definition may take to be seen by others */
+#define CHANGE_WATCH_USECS	USECS_PER_SEC
+
 /* Longest pause after errors in a row */
 #define ERROR_MAX_USECS		(600 * USECS_PER_SEC)
 
@@ -71,6 +74,7 @@ typedef struct ReapWork
 	Room		room;			/* to be reserved, if the target has limits */
 	int			taken;
 	int			dropped;
+	bool		none;			/* nothing is dead */
 	bool		busy;			/* passed over a segment */
 	bool		blocked;		/* the dead-letter queue takes nothing */
 	Room		left;			/* what had to stay for want of room */
@@ -430,7 +434,8 @@ reap_batch(void *arg)
 	MemoryContext old;
 	Reap	   *reap;
 
-	if (q == NULL || (!work->unmapped && !has_dead(q)))
+	work->none = q == NULL || (!work->unmapped && !has_dead(q));
+	if (work->none)
 		return;
 	context = AllocSetContextCreate(CurrentMemoryContext, "queue reap",
 									ALLOCSET_DEFAULT_SIZES);
@@ -469,6 +474,29 @@ back_off(QueueShared *qs, int64 shortest, int64 longest)
 	pg_atomic_write_u32(&qs->reap, 1);
 }
 
+/*
+ * Who changes the definition tells us a moment before others can see it.  So
+ * what is dead then, and has to stay, is looked at again for a while.
+ */
+static void
+watch_changes(QueueShared *qs, int taken)
+{
+	uint32		changes = pg_atomic_read_u32(&qs->changes);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (qs->reap_changes != changes)
+	{
+		qs->reap_changes = changes;
+		qs->reap_watch_until = now + CHANGE_WATCH_USECS;
+	}
+	if (now < qs->reap_watch_until)
+	{
+		if (taken == 0)
+			qs->reap_at = now + BUSY_PAUSE_USECS;
+		pg_atomic_write_u32(&qs->reap, 1);
+	}
+}
+
 /* Takes a queue's dead messages away, batch by batch */
 static void
 reap_queue(QueueShared *qs)
@@ -502,6 +530,8 @@ reap_queue(QueueShared *qs)
 		if (work.taken < REAP_BATCH && room.messages == 0)
 		{
 			qs->reap_at = GetCurrentTimestamp() + REAP_PAUSE_USECS;
+			if (!work.none)
+				watch_changes(qs, work.taken);
 			return;
 		}
 	}

@@ -112,6 +112,8 @@ typedef struct QueueShared
 	TimestampTz failed_until;	/* it is left alone till then */
 	int			reap_failures;	/* of taking dead messages away, in a row */
 	TimestampTz reap_at;		/* not before */
+	uint32		reap_changes;	/* value of changes at the last look */
+	TimestampTz reap_watch_until;	/* it is looked at again till then */
 	TimestampTz limit_check_at; /* the same for checks of the totals */
 
 	pg_atomic_uint64 counter[QUEUE_COUNTERS];

@@ -452,7 +452,10 @@ announce_changes(void)
 		}
 	}
 	if (nchanges > 0)
+	{
 		shmem_wake_worker_before(0);
+		QUEUE_DEBUG_POINT("announced");
+	}
 }
 
 /* Forgets the lists; only frees, which cannot fail */

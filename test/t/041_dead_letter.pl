@@ -227,6 +227,23 @@ is(value($db, "SELECT count(*) FROM queue.dequeue('slow', wait => '2 s')"), 0,
 	'it is not delivered a third time');
 is(count('slow', 'dead'), 1, '... but dead');
 
+# --- a change that the worker hears of before it can see it
+
+$db->do("SELECT queue.create('late', visibility_timeout => '1 h')");
+fill('late', 1);
+reject('late', 1);
+sleep 1.5;    # until the worker has done with it
+my $other = connect_db($node, must => 1);
+stop_at($node, $other, 'announced');
+my $call = begin_call($other,
+	"SELECT queue.alter('late', dead_letter => 'dead')");
+reached($node, 'announced');
+sleep 0.3;
+release($node, 'announced');
+end_call($call);
+ok(wait_for_true(10, sub { count('late') == 0 }),
+	'a new dead-letter queue gets what was dead before');
+
 is(crashed($node), '', 'no crash but those wanted');
 $node->stop;
 done_testing();
