@@ -28,6 +28,18 @@ SELECT queue.alter('ds_work', dead_letter => 'ds_other');
 SELECT wait_until($$dead_in('ds_other') = '2 ready, 4 ready'$$);
 SELECT dead_in('ds_work');
 
+-- A message of a fifo queue that goes to its dead-letter queue lets its key go
+-- on, at once.
+SELECT queue.create('ds_key', kind => 'fifo', dead_letter => 'ds_other', visibility_timeout => '1 h');
+SELECT queue.purge('ds_other');
+SELECT queue.enqueue_batch('ds_key', '{1,2}', keys => '{k,k}') IS NULL AS n;
+SELECT body, receipt FROM queue.dequeue('ds_key') \gset
+SELECT count(*) FROM queue.dequeue('ds_key', 10);
+SELECT queue.reject('ds_key', :receipt);
+SELECT body FROM queue.dequeue('ds_key', 10);
+SELECT wait_until($$dead_in('ds_other') = '1 ready'$$);
+SELECT dead_in('ds_key');
+
 -- drop_oldest passes over what its dead-letter queue cannot take.
 SELECT queue.purge('ds_line');
 SELECT queue.create('ds_full', dead_letter => 'ds_line', max_messages => 2, overflow => 'drop_oldest');

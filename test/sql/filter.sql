@@ -117,5 +117,19 @@ SELECT error_of(format('SELECT queue.%s', f))
                     $$redrive('filt', 'filt2', filter => 'null')$$]) f;
 SELECT queue.drop('filt2');
 
+-- A fifo queue: the first of each key, if it fits; what does not fit holds back
+-- those behind it.
+SELECT queue.create('filt_line', kind => 'fifo', visibility_timeout => '1 h');
+SELECT queue.enqueue_batch('filt_line', '{1,2,3,4,5,6}',
+    headers => ARRAY['{"a": 1}', '{"a": 2}', '{"a": 1}', NULL, '{"a": 1}', '{"a": 1}']::jsonb[],
+    keys => '{k,k,k,l,l,NULL}') IS NULL AS n;
+SELECT body, queue.ack('filt_line', receipt) FROM queue.dequeue('filt_line', 10, filter => '{"a": 1}') ORDER BY body;
+SELECT body FROM queue.dequeue('filt_line', 10, filter => '{"a": 1}');
+SELECT body, queue.ack('filt_line', receipt) FROM queue.dequeue('filt_line', 10, filter => '{"a": 2}');
+SELECT body FROM queue.pop('filt_line', 10, filter => '{"a": 1}');
+SELECT body FROM queue.pop('filt_line', 10);
+SELECT body FROM queue.pop('filt_line', 10, filter => '{"a": 1}');
+SELECT queue.drop('filt_line', true);
+
 DROP FUNCTION bodies(jsonb, int), fill(int);
 SELECT queue.drop('filt', true);
