@@ -154,8 +154,8 @@ claim_retry_delay(Queue *q, int32 failures)
 
 /*
  * Why a live message is to be declared dead: it failed as often as it may, or
- * its lease ended once too often, or its time to live is over.  A running lease protects it from both.
- * DEATH_UNKNOWN = it is not.
+ * its lease ended once too often, or its time to live is over.  A running
+ * lease protects it from all of them.  DEATH_UNKNOWN = it is not.
  */
 DeathReason
 claim_death(Queue *q, HeapTupleHeader tup, TimestampTz now)
