@@ -21,6 +21,7 @@ returned) and what else is known, all by one clock:
   rollback  "u": its consumer's transaction aborted
   unknown   "q": a claim whose answer nobody got, perhaps live "until"
   empty     "q": a call returned nothing, and had not been disturbed
+  gone      "by": its session ended between t0 and t, another one may follow
   crash     from t0 to t leases and failures may have been forgotten
   clock     from t0 to t the server's clock was set
   redrive   "q": from t0 on messages may have left it and come back with
@@ -248,7 +249,10 @@ class History:
         edges = []
         for story in stories:
             for start, end, by in story.leases():
-                if not self.disturbed(start, end):
+                if single:
+                    end = min([end] + [e["t0"] for e in self.others["gone"]
+                                       if e["by"] == by and e["t"] > start])
+                if end > start and not self.disturbed(start, end):
                     edges += [(start, 1, by, story.u), (end, 0, by, story.u)]
         edges.sort(key=lambda edge: edge[:2])
         holders = collections.Counter()

@@ -52,6 +52,7 @@ class Session:
         self.speed = speed
         self.batch = batch
         self.connection = None
+        self.heard = 0
         self.sent = 0
 
     def note(self, op, t0, t=None, **event):
@@ -69,6 +70,8 @@ class Session:
 
     def forget(self):
         if self.connection is not None:
+            # the server may have ended it since it was last heard of
+            self.note("gone", self.heard, by=self.name)
             try:
                 self.connection.close()
             except psycopg2.Error:
@@ -83,6 +86,7 @@ class Session:
                 try:
                     with self.connection.cursor() as cursor:
                         self.step(cursor)
+                    self.heard = time.monotonic()
                 except psycopg2.Error:
                     self.recover()
             self.forget()

@@ -253,6 +253,13 @@ class CheckerTest(unittest.TestCase):
         self.assertEqual(self.kinds(queue(max_in_flight=2), *events), [])
         self.assertEqual(self.kinds(queue(single_active=True), *events),
                          ["two active consumers"])
+        # its session may have ended before the other's claim, or came later
+        ended = {"op": "gone", "by": None}
+        self.assertEqual(self.kinds(queue(single_active=True), *events,
+                                    {**ended, "t0": 1.9, "t": 4}), [])
+        self.assertEqual(self.kinds(queue(single_active=True), *events,
+                                    {**ended, "t0": 1, "t": 1.5}),
+                         ["two active consumers"])
 
     def test_stream(self):
         stream = queue(stream=True)
