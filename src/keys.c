@@ -182,6 +182,17 @@ keys_forget_slot(MapSlot *slot)
 }
 
 /*
+ * The queue's place is about to be given up.
+ */
+void
+keys_forget_queue(QueueShared *qs)
+{
+	LWLockAcquire(queue_shmem->keys_lock, LW_EXCLUSIVE);
+	cells_forget_nodes(is_of_queue, &qs->serial);
+	LWLockRelease(queue_shmem->keys_lock);
+}
+
+/*
  * This session begins to count the queue's leases; false when another does.
  */
 bool

@@ -93,6 +93,7 @@ extern uint64 keys_hash(HeapTupleHeader tup, Size length);
 extern void keys_adopt_slot(MapSlot *slot, bool ordered, QueueShared *qs,
 							uint64 first_page);
 extern void keys_forget_slot(MapSlot *slot);
+extern void keys_forget_queue(QueueShared *qs);
 extern bool keys_begin_count(QueueShared *qs);
 extern void keys_count_anew(QueueShared *qs);
 extern void keys_end_count(bool counted);

@@ -430,9 +430,9 @@ shmem_queue_is_private(QueueShared *qs)
  * Gives up the place of a queue that no longer exists.
  */
 void
-shmem_queue_forget(int32 queue_id)
+shmem_queue_forget(Oid dboid, int32 queue_id)
 {
-	QueueKey	key = {MyDatabaseId, queue_id};
+	QueueKey	key = {dboid, queue_id};
 
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
 	release_queue(&key);
