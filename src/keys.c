@@ -51,6 +51,15 @@
 #define FAIR_LEAST		30
 #define FAIR_TENANTS	10
 
+/* While a session counts leases, the state is a mark of its own */
+#define NOT_COUNTED		0
+#define COUNTING		1
+#define MARK_SHIFT		2
+
+/* The queue that this session is counting, and its mark there */
+static QueueShared *counting = NULL;
+static uint32 my_mark = 0;
+
 /* What one look knows about a key */
 typedef struct KeyGroup
 {
@@ -173,7 +182,7 @@ keys_forget_slot(MapSlot *slot)
 }
 
 /*
- * The leases of a queue that is not fifo will be counted anew.
+ * The queue's place is about to be given up.
  */
 void
 keys_forget_queue(QueueShared *qs)
@@ -181,6 +190,63 @@ keys_forget_queue(QueueShared *qs)
 	LWLockAcquire(queue_shmem->keys_lock, LW_EXCLUSIVE);
 	cells_forget_nodes(is_of_queue, &qs->serial);
 	LWLockRelease(queue_shmem->keys_lock);
+}
+
+/*
+ * This session begins to count the queue's leases; false when another does.
+ */
+bool
+keys_begin_count(QueueShared *qs)
+{
+	uint32		expected = NOT_COUNTED;
+
+	my_mark = (pg_atomic_fetch_add_u32(&queue_shmem->claim_serial, 1) + 1)
+		<< MARK_SHIFT | COUNTING;
+	if (!pg_atomic_compare_exchange_u32(&qs->counted, &expected, my_mark))
+		return false;
+	counting = qs;
+	return true;
+}
+
+/*
+ * The leases of a queue that is not fifo are found anew.  If another session
+ * has begun to count since this one did, what is registered is its work.
+ */
+void
+keys_count_anew(QueueShared *qs)
+{
+	LWLockAcquire(queue_shmem->keys_lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&qs->counted) == my_mark)
+		cells_forget_nodes(is_of_queue, &qs->serial);
+	LWLockRelease(queue_shmem->keys_lock);
+}
+
+/*
+ * Counting is over; what changed meanwhile has undone it.
+ */
+void
+keys_end_count(bool counted)
+{
+	uint32		expected = my_mark;
+
+	(void) pg_atomic_compare_exchange_u32(&counting->counted, &expected,
+										  counted ? KEYS_COUNTED :
+										  NOT_COUNTED);
+	counting = NULL;
+}
+
+/*
+ * The transaction aborts, also by the end of its session.  Returns the queue
+ * that it was counting, which somebody else has to do, or NULL.  Callback.
+ */
+QueueShared *
+keys_abandon_count(void)
+{
+	QueueShared *qs = counting;
+
+	if (qs != NULL)
+		keys_end_count(false);
+	return qs;
 }
 
 /*

@@ -94,6 +94,10 @@ extern void keys_adopt_slot(MapSlot *slot, bool ordered, QueueShared *qs,
 							uint64 first_page);
 extern void keys_forget_slot(MapSlot *slot);
 extern void keys_forget_queue(QueueShared *qs);
+extern bool keys_begin_count(QueueShared *qs);
+extern void keys_count_anew(QueueShared *qs);
+extern void keys_end_count(bool counted);
+extern QueueShared *keys_abandon_count(void);
 
 extern void keys_walk_begin(KeyWalk *walk);
 extern void keys_walk_again(KeyWalk *walk);

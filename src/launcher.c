@@ -36,8 +36,8 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "keys.h"
 #include "launcher.h"
-#include "shmem.h"
 
 /* How often the list of databases is read */
 #define SWEEP_USECS		(10 * USECS_PER_SEC)
@@ -85,9 +85,52 @@ detach(int code, Datum arg)
 	LWLockRelease(queue_shmem->lock);
 }
 
-/* The databases that could have the extension */
+/* The databases whose queues have places or slots in shared memory */
 static List *
-list_databases(MemoryContext context)
+list_users(void)
+{
+	List	   *result = NIL;
+	int			used = pg_atomic_read_u32(&queue_shmem->used_slots);
+
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+		if (queue_shmem->queues[i].in_use)
+			result = list_append_unique_oid(result,
+											queue_shmem->queues[i].dboid);
+	for (int i = 0; i < used; i++)
+		if (queue_shmem->slots[i].in_use)
+			result = list_append_unique_oid(result,
+											queue_shmem->slots[i].dboid);
+	return result;
+}
+
+/* Gives up what a dropped database had: nobody can be connected to it */
+static void
+forget_database(Oid dboid)
+{
+	int			used = pg_atomic_read_u32(&queue_shmem->used_slots);
+
+	for (int i = 0; i < used; i++)
+	{
+		MapSlot    *slot = &queue_shmem->slots[i];
+
+		if (slot->in_use && slot->dboid == dboid)
+			map_slot_forget(slot);
+	}
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+	{
+		QueueShared *qs = &queue_shmem->queues[i];
+
+		if (qs->in_use && qs->dboid == dboid)
+		{
+			keys_forget_queue(qs);
+			shmem_queue_forget(dboid, qs->id);
+		}
+	}
+}
+
+/* The databases that could have the extension; *all gets all there are */
+static List *
+list_databases(MemoryContext context, List **all)
 {
 	List	   *result = NIL;
 	Relation	rel;
@@ -102,13 +145,12 @@ list_databases(MemoryContext context)
 	{
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tup);
 
-		if (db->datallowconn && !db->datistemplate)
-		{
-			MemoryContext old = MemoryContextSwitchTo(context);
+		MemoryContext old = MemoryContextSwitchTo(context);
 
+		*all = lappend_oid(*all, db->oid);
+		if (db->datallowconn && !db->datistemplate)
 			result = lappend_oid(result, db->oid);
-			MemoryContextSwitchTo(old);
-		}
+		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -156,9 +198,16 @@ try_all_again(void)
 static void
 sweep(MemoryContext context)
 {
-	List	   *databases = list_databases(context);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	List	   *users = list_users();	/* read first: none of them is new */
+	List	   *all = NIL;
+	List	   *databases = list_databases(context, &all);
 	ListCell   *lc;
 
+	MemoryContextSwitchTo(old);
+	foreach(lc, users)
+		if (!list_member_oid(all, lfirst_oid(lc)))
+			forget_database(lfirst_oid(lc));
 	if (queue_shmem->unserved)
 		try_all_again();
 	foreach(lc, databases)

@@ -287,13 +287,21 @@ shmem_install_hooks(void)
 	shmem_startup_hook = shmem_startup;
 }
 
-/* Finds a place that no queue uses; the caller holds the lock */
+/*
+ * Finds a place that no queue uses, and where nobody waits for one that had
+ * it: he will count himself out.  The caller holds the lock.
+ */
 static int
 free_queue_index(void)
 {
 	for (int i = 0; i < queue_shmem->max_queues; i++)
-		if (!queue_shmem->queues[i].in_use)
+	{
+		QueueShared *qs = &queue_shmem->queues[i];
+
+		if (!qs->in_use && pg_atomic_read_u32(&qs->waiters) == 0 &&
+			pg_atomic_read_u32(&qs->senders) == 0)
 			return i;
+	}
 	return -1;
 }
 
@@ -422,9 +430,9 @@ shmem_queue_is_private(QueueShared *qs)
  * Gives up the place of a queue that no longer exists.
  */
 void
-shmem_queue_forget(int32 queue_id)
+shmem_queue_forget(Oid dboid, int32 queue_id)
 {
-	QueueKey	key = {MyDatabaseId, queue_id};
+	QueueKey	key = {dboid, queue_id};
 
 	LWLockAcquire(queue_shmem->lock, LW_EXCLUSIVE);
 	release_queue(&key);

@@ -403,7 +403,7 @@ extern QueueShared *shmem_queue_assign(int32 queue_id, Oid relid);
 extern bool shmem_queue_valid(QueueShared *qs, int32 queue_id, Oid relid);
 extern bool shmem_queue_is_private(QueueShared *qs);
 extern QueueShared *shmem_private_queue(int32 queue_id, Oid relid);
-extern void shmem_queue_forget(int32 queue_id);
+extern void shmem_queue_forget(Oid dboid, int32 queue_id);
 extern DatabaseShared *shmem_database(Oid dboid, bool assign);
 extern bool shmem_want_worker(Oid dboid);
 extern void shmem_wake_worker_before(TimestampTz when);

@@ -22,6 +22,7 @@
 #include "deadletter.h"
 #include "debug.h"
 #include "dedup_rotate.h"
+#include "keys.h"
 #include "limits.h"
 #include "readymap.h"
 #include "rotate.h"
@@ -423,9 +424,23 @@ forget_queues(void *arg)
 
 		if (qs->in_use && qs->dboid == MyDatabaseId &&
 			pg_atomic_read_u32(&qs->waiters) == 0 &&
+			pg_atomic_read_u32(&qs->senders) == 0 &&
 			!list_member_int(ids, qs->id) && is_gone(qs->relid))
-			shmem_queue_forget(qs->id);
+		{
+			keys_forget_queue(qs);
+			shmem_queue_forget(MyDatabaseId, qs->id);
+		}
 	}
+}
+
+/*
+ * Gives up what is gone, except what somebody still uses.
+ */
+void
+tend_forget(void)
+{
+	worker_attempt(forget_slots, NULL);
+	worker_attempt(forget_queues, NULL);
 }
 
 /* Drops forwarding rows that have served */
@@ -473,8 +488,7 @@ tend_queues(TimestampTz now, bool full)
 	}
 	if (forget)
 	{
-		worker_attempt(forget_slots, NULL);
-		worker_attempt(forget_queues, NULL);
+		tend_forget();
 		forget_at = now + FORGET_USECS;
 	}
 }

@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 
+extern void tend_forget(void);
 extern void tend_queues(TimestampTz now, bool full);
 
 #endif							/* QUEUE_TEND_H */

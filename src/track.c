@@ -18,12 +18,10 @@
 #include "storage/bufmgr.h"
 #include "utils/timestamp.h"
 
+#include "debug.h"
 #include "look.h"
 #include "track.h"
 #include "waiters.h"
-
-#define NOT_COUNTED 0
-#define COUNTING	1
 
 /* So often it is begun again when something changed meanwhile */
 #define COUNT_TRIES 3
@@ -104,28 +102,22 @@ count_segment(Queue *q, QueueSegment *seg)
 	return true;
 }
 
-/* Finds all leases of the queue */
+/*
+ * Finds all leases of the queue, unless that has become another's to do: a
+ * change of the queue lets the next session begin while we still count.
+ */
 static bool
 count_leases(Queue *q)
 {
 	/* a fifo queue's registry is right as far as it goes */
 	if (q->kind != 'f')
-		keys_forget_queue(q->shared);
+		keys_count_anew(q->shared);
+	QUEUE_DEBUG_POINT("leases_forgotten");
 	for (int i = 0; i < q->nsegments; i++)
 		if (!count_segment(q, &q->segments[i]))
 			return false;
+	QUEUE_DEBUG_POINT("leases_counted");
 	return true;
-}
-
-/* Counting is over; what changed meanwhile has undone it */
-static void
-end_counting(QueueShared *qs, bool counted)
-{
-	uint32		expected = COUNTING;
-
-	(void) pg_atomic_compare_exchange_u32(&qs->counted, &expected,
-										  counted ? KEYS_COUNTED :
-										  NOT_COUNTED);
 }
 
 /*
@@ -135,23 +127,13 @@ end_counting(QueueShared *qs, bool counted)
 static bool
 try_to_count(Queue *q)
 {
-	QueueShared *qs = q->shared;
-	uint32		expected = NOT_COUNTED;
 	bool		counted;
 
-	if (!pg_atomic_compare_exchange_u32(&qs->counted, &expected, COUNTING))
+	if (!keys_begin_count(q->shared))
 		return false;
-	PG_TRY();
-	{
-		counted = count_leases(q);
-	}
-	PG_CATCH();
-	{
-		end_counting(qs, false);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	end_counting(qs, counted);
+	/* an abort calls keys_abandon_count() */
+	counted = count_leases(q);
+	keys_end_count(counted);
 	return counted;
 }
 

@@ -458,6 +458,16 @@ announce_changes(void)
 	}
 }
 
+/* Another session has to count; those who could went to sleep.  Callback. */
+static void
+abandon_count(void)
+{
+	QueueShared *qs = keys_abandon_count();
+
+	if (qs != NULL)
+		waiters_wake(qs, 1);
+}
+
 /* Forgets the lists; only frees, which cannot fail */
 static void
 forget(void)
@@ -501,6 +511,7 @@ xact_callback(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_ABORT:
 			waiters_leave(true);
+			abandon_count();
 			at_abort();
 			forget();
 			break;
@@ -559,6 +570,7 @@ subxact_callback(SubXactEvent event, SubTransactionId subid,
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		waiters_leave(true);
+		abandon_count();
 		abort_subtransaction(subid);
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)

@@ -520,7 +520,11 @@ tend(TimestampTz now)
 	bool		exists = false;
 
 	if (worker_attempt(check_extension, &exists) && !exists)
+	{
+		/* nobody else would give up what the queues had */
+		tend_forget();
 		leave(WORKER_NONE);
+	}
 	if (catalog_take_news())
 		full = true;
 	tend_queues(now, full);
