@@ -329,6 +329,8 @@ is(result(0, 1), '1', 'and after RESUME it goes on');
 start(0, "SELECT body FROM queue.dequeue('c', wait => '30 s',
 	filter => '{\"a\": 1}')");
 $db->do("SELECT queue.enqueue('c', '1')");
+# until it sleeps again
+sleep 0.5;
 $db->do("SELECT queue.enqueue('c', '2', headers => '{\"a\": 1}',
 	delay => '0.5 s')");
 is(result(0, 5), '2', 'what becomes due beside what is ready is announced');
