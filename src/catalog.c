@@ -541,17 +541,25 @@ catalog_queue_by_id(int32 id)
 
 /*
  * Reads a queue's definition again when it has changed.  Raises 42704 when
- * the queue is gone.
+ * the queue is gone, also if there is a new one of its name: what was checked
+ * for the old one, such as privileges, says nothing of that.
  */
 Queue *
 catalog_queue_reload(Queue *q)
 {
 	char		name[MAX_QUEUE_NAME + 1];
+	Oid			relid = q->relid;
 
 	strlcpy(name, q->name, sizeof(name));
 	q = find_queue(name);
 	if (q == NULL)
 		admin_no_such_queue(name);
+	if (q->relid != relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("queue \"%s\" does not exist", name),
+				 errdetail("It was dropped, and another one created in its "
+						   "place.")));
 	return q;
 }
 
