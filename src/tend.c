@@ -384,9 +384,13 @@ forget_slots(void *arg)
 		Relation	rel;
 		bool		gone;
 
+		/* claims would pass over a segment that we lock */
+		if (catalog_relation_file(relid) == slot->relnumber)
+			continue;
 		/* who makes or uses the table holds a lock that this respects */
 		if (!ConditionalLockRelationOid(relid, ShareLock))
 			continue;
+		QUEUE_DEBUG_POINT("forget_slot");
 		rel = try_relation_open(relid, NoLock);
 		gone = rel == NULL || compat_rel_number(rel) != slot->relnumber;
 		if (rel != NULL)
