@@ -482,3 +482,14 @@ tend_queues(TimestampTz now, bool full)
 		forget_at = now + FORGET_USECS;
 	}
 }
+
+/*
+ * The clock was set back: do not wait for the times that were planned.
+ */
+void
+tend_clock_set_back(void)
+{
+	full_at = forget_at = 0;
+	/* the next sample is for the time from here */
+	sampled_at = GetCurrentTimestamp();
+}

@@ -8,5 +8,6 @@
 #include "datatype/timestamp.h"
 
 extern void tend_queues(TimestampTz now, bool full);
+extern void tend_clock_set_back(void);
 
 #endif							/* QUEUE_TEND_H */
