@@ -415,12 +415,14 @@ is_gone(Oid relid)
 	return gone;
 }
 
-/* Gives up the places of queues that are gone */
+/* Gives up the places of queues that are gone, and what we know of them */
 static void
 forget_queues(void *arg)
 {
 	List	   *ids = catalog_queue_ids();
 
+	/* this transaction has used no queue */
+	catalog_forget_others(ids);
 	for (int i = 0; i < queue_shmem->max_queues; i++)
 	{
 		QueueShared *qs = &queue_shmem->queues[i];

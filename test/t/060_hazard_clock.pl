@@ -99,5 +99,25 @@ set_clock(7300);
 ok(shifted(7300), 'ahead again');
 is(value($db, "SELECT body FROM queue.dequeue('q', wait => '10 s')"),
 	'"later"', '... a delayed message is due by the clock');
+# What the worker knows of queues goes with them, within a minute, which passes
+# at once here.
+sub queues_known
+{
+	my $from = length server_log($node);
+	my $log;
+	value($db, 'SELECT pg_log_backend_memory_contexts(?)',
+		worker_pid($node));
+	wait_for_true(10, sub { $log = substr server_log($node), $from;
+		$log =~ /Grand total/ });
+	return scalar(() = $log =~ /queue segments:/g);
+}
+
+$db->do("SELECT queue.create('brief' || i) FROM generate_series(1, 50) i");
+ok(wait_for_true(10, sub { queues_known() >= 50 }),
+	'the worker knows many queues');
+$db->do("SELECT queue.drop('brief' || i) FROM generate_series(1, 50) i");
+set_clock(7400);
+ok(wait_for_true(10, sub { queues_known() < 5 }),
+	'... and none that is gone');
 is(crashed($node), '', 'no crash');
 done_testing();
