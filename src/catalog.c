@@ -421,6 +421,29 @@ forget_queue(Queue *q)
 }
 
 /*
+ * Forgets all queues but those with these ids, at a time when the caller has
+ * no pointer to one and is in no transaction that has used one.
+ */
+void
+catalog_forget_others(List *ids)
+{
+	HASH_SEQ_STATUS status;
+	Queue	   *q;
+
+	if (queues_by_name == NULL)
+		return;
+	hash_seq_init(&status, queues_by_name);
+	while ((q = hash_seq_search(&status)) != NULL)
+	{
+		if (list_member_int(ids, q->id))
+			continue;
+		if (q->shared != NULL && shmem_queue_is_private(q->shared))
+			pfree(q->shared);
+		forget_queue(q);
+	}
+}
+
+/*
  * Is what we know still true?  A queue without a place in shared memory asks
  * for one again now and then.
  */
@@ -479,8 +502,9 @@ find_queue(const char *name)
 
 /*
  * The queue of this name, which must exist (42704).  argument names the
- * parameter in the error for NULL.  The result stays good until the next call
- * of this function or of catalog_queue_by_id().
+ * parameter in the error for NULL.  The result stays where it is until a
+ * lookup of its own name finds no queue, its segments until a lookup of it; or
+ * until catalog_forget_others().
  */
 Queue *
 catalog_queue(text *name, const char *argument)
@@ -543,17 +567,25 @@ catalog_queue_by_id(int32 id)
 
 /*
  * Reads a queue's definition again when it has changed.  Raises 42704 when
- * the queue is gone.
+ * the queue is gone, also if there is a new one of its name: what was checked
+ * for the old one, such as privileges, says nothing of that.
  */
 Queue *
 catalog_queue_reload(Queue *q)
 {
 	char		name[MAX_QUEUE_NAME + 1];
+	Oid			relid = q->relid;
 
 	strlcpy(name, q->name, sizeof(name));
 	q = find_queue(name);
 	if (q == NULL)
 		admin_no_such_queue(name);
+	if (q->relid != relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("queue \"%s\" does not exist", name),
+				 errdetail("It was dropped, and another one created in its "
+						   "place.")));
 	return q;
 }
 

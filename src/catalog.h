@@ -177,6 +177,7 @@ extern Queue *catalog_queue_named(const char *name);
 extern Queue *catalog_queue_by_id(int32 id);
 extern Queue *catalog_queue_reload(Queue *q);
 extern List *catalog_queue_ids(void);
+extern void catalog_forget_others(List *ids);
 extern void catalog_check_access(Queue *q, AclMode mode, const char *what);
 extern QueueSegment *catalog_segment_by_life(Queue *q, int life_bits);
 extern QueueSegment *catalog_tail(Queue *q, int chain);

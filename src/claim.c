@@ -624,6 +624,7 @@ claim_segment(ClaimRun *run, QueueSegment *seg, bool wait)
 	rel = catalog_open_segment(q, seg, false);
 	if (rel == NULL)
 	{
+		run->claim->locked |= q->valid;
 		run->stop = ordered && q->valid;
 		return q->valid;
 	}
@@ -784,7 +785,7 @@ claim_messages(Claim *claim)
 {
 	ClaimRun	run = {0};
 
-	claim->newer = false;
+	claim->newer = claim->locked = false;
 	require_place(claim->q);
 	if (claim->q->single_active && !active_become(claim->q->shared))
 		return 0;

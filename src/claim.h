@@ -23,6 +23,8 @@ typedef struct Claim
 	Jsonb	   *filter;			/* what headers must contain, or NULL */
 	bool		newer;			/* result: a message fits the filter, but the
 								 * snapshot does not see it */
+	bool		locked;			/* result: DDL holds a lock on a segment, which
+								 * was passed over */
 	ClaimSink	sink;
 	void	   *arg;
 } Claim;

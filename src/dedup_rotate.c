@@ -224,3 +224,12 @@ dedup_rotate(TimestampTz now)
 					   debug_dedup_period() * INT64CONST(1000) :
 					   DEDUP_ROTATE_USECS);
 }
+
+/*
+ * The clock was set back: do not wait for the time that was planned.
+ */
+void
+dedup_clock_set_back(void)
+{
+	rotate_at = 0;
+}

@@ -8,5 +8,6 @@
 #include "datatype/timestamp.h"
 
 extern void dedup_rotate(TimestampTz now);
+extern void dedup_clock_set_back(void);
 
 #endif							/* QUEUE_DEDUP_ROTATE_H */

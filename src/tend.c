@@ -385,9 +385,13 @@ forget_slots(void *arg)
 		Relation	rel;
 		bool		gone;
 
+		/* claims would pass over a segment that we lock */
+		if (catalog_relation_file(relid) == slot->relnumber)
+			continue;
 		/* who makes or uses the table holds a lock that this respects */
 		if (!ConditionalLockRelationOid(relid, ShareLock))
 			continue;
+		QUEUE_DEBUG_POINT("forget_slot");
 		rel = try_relation_open(relid, NoLock);
 		gone = rel == NULL || compat_rel_number(rel) != slot->relnumber;
 		if (rel != NULL)
@@ -412,12 +416,14 @@ is_gone(Oid relid)
 	return gone;
 }
 
-/* Gives up the places of queues that are gone */
+/* Gives up the places of queues that are gone, and what we know of them */
 static void
 forget_queues(void *arg)
 {
 	List	   *ids = catalog_queue_ids();
 
+	/* this transaction has used no queue */
+	catalog_forget_others(ids);
 	for (int i = 0; i < queue_shmem->max_queues; i++)
 	{
 		QueueShared *qs = &queue_shmem->queues[i];
@@ -491,4 +497,15 @@ tend_queues(TimestampTz now, bool full)
 		tend_forget();
 		forget_at = now + FORGET_USECS;
 	}
+}
+
+/*
+ * The clock was set back: do not wait for the times that were planned.
+ */
+void
+tend_clock_set_back(void)
+{
+	full_at = forget_at = 0;
+	/* the next sample is for the time from here */
+	sampled_at = GetCurrentTimestamp();
 }

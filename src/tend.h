@@ -9,5 +9,6 @@
 
 extern void tend_forget(void);
 extern void tend_queues(TimestampTz now, bool full);
+extern void tend_clock_set_back(void);
 
 #endif							/* QUEUE_TEND_H */

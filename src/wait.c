@@ -9,7 +9,8 @@
  * statement cannot see.  So a pop that meets something newer returns no row,
  * and the next call takes it.
  *
- * While the worker lives nobody polls.  If it does not, a sleeper wakes when
+ * While the worker lives nobody polls, unless DDL had locked a segment: nobody
+ * tells of the end of that.  If the worker does not live, a sleeper wakes when
  * the first lease has been expired for the grace that claim.c grants.
  *
  * Locks: none while asleep.
@@ -37,6 +38,9 @@
 /* How often a queue without a place in shared memory is looked at */
 #define PRIVATE_POLL_MS		100
 
+/* ... or one of which a segment was locked */
+#define LOCKED_POLL_MS		100
+
 /* A nap is cut in pieces: the latch takes no longer ones */
 #define LONGEST_NAP_MS		(24 * 3600 * 1000L)
 
@@ -49,19 +53,20 @@ typedef struct Wait
 	uint32		changes[QUEUE_MAX_WAIT_QUEUES]; /* of each queue, last seen */
 	TimestampTz watch_until;	/* DDL was announced: look often till then */
 	int64		taken;
+	bool		newer;			/* with a filter: a message fits that the
+								 * snapshot does not see yet */
+	bool		locked;			/* a segment was passed over */
 	bool		over;			/* nothing is left of what woke us */
 } Wait;
 
-/*
- * One pass over the queues, in the order given.  With a filter *newer says
- * whether a message fits that the snapshot does not see yet.
- */
-static int64
-claim_pass(Receive *receive, bool *newer)
+/* One pass over the queues, in the order given */
+static void
+claim_pass(Wait *w)
 {
+	Receive    *receive = w->receive;
 	int64		taken = 0;
 
-	*newer = false;
+	w->newer = w->locked = false;
 	for (int i = 0; i < receive->nqueues && taken < receive->max; i++)
 	{
 		Claim		claim;
@@ -75,32 +80,32 @@ claim_pass(Receive *receive, bool *newer)
 		claim.sink = receive->sink;
 		claim.arg = receive->arg;
 		taken += claim_messages(&claim);
-		*newer |= claim.newer;
+		w->newer |= claim.newer;
+		w->locked |= claim.locked;
 		receive->queues[i] = claim.q;
 	}
-	return taken;
+	w->taken = taken;
 }
 
 /* A pass with a snapshot that sees what was committed until now */
-static int64
-claim_pass_fresh(Receive *receive, bool *newer)
+static void
+claim_pass_fresh(Wait *w)
 {
-	int64		taken;
-
-	if (receive->pop)
-		return claim_pass(receive, newer);
-	PushActiveSnapshot(GetLatestSnapshot());
-	taken = claim_pass(receive, newer);
-	PopActiveSnapshot();
-	return taken;
+	if (!w->receive->pop)
+		PushActiveSnapshot(GetLatestSnapshot());
+	claim_pass(w);
+	if (!w->receive->pop)
+		PopActiveSnapshot();
 }
 
 /* Is there a message that the snapshot does not see yet? */
 static bool
-something_newer(Receive *receive, bool fits)
+something_newer(Wait *w)
 {
+	Receive    *receive = w->receive;
+
 	if (receive->filter != NULL)
-		return fits;
+		return w->newer;
 	for (int i = 0; i < receive->nqueues; i++)
 		if (claim_something_newer(receive->queues[i]))
 			return true;
@@ -150,6 +155,8 @@ nap(Wait *w)
 		if (shmem_queue_is_private(q->shared))
 			until = Min(until, now + PRIVATE_POLL_MS * 1000);
 	}
+	if (w->locked)
+		until = Min(until, now + LOCKED_POLL_MS * 1000);
 	if (now < w->watch_until)
 		until = Min(until, now + CHANGE_POLL_MS * 1000);
 	ms = (long) Min((until - now + 999) / 1000, LONGEST_NAP_MS);
@@ -271,23 +278,22 @@ static void
 wait_loop(Wait *w)
 {
 	Receive    *receive = w->receive;
-	bool		newer;
 	long		ms;
 
 	for (;;)
 	{
 		w->over = false;
 		waiters_rearm();
-		w->taken = claim_pass_fresh(receive, &newer);
+		claim_pass_fresh(w);
 		if (w->taken > 0)
 		{
 			/* of several queues, it may be another that woke us */
 			w->over = receive->nqueues == 1;
 			return;
 		}
-		if (receive->pop && something_newer(receive, newer))
+		if (receive->pop && something_newer(w))
 			return;
-		w->over = true;
+		w->over = !w->locked;
 		QUEUE_DEBUG_POINT("nap");
 		ms = nap(w);
 		if (ms == 0)
@@ -305,7 +311,6 @@ int64
 receive_messages(Receive *receive)
 {
 	Wait		w = {0};
-	bool		newer;
 
 	if (receive->wait > 0 && IsolationUsesXactSnapshot())
 		ereport(ERROR,
@@ -320,7 +325,7 @@ receive_messages(Receive *receive)
 		check_paused(receive->queues[i]);
 
 	w.receive = receive;
-	w.taken = claim_pass(receive, &newer);
+	claim_pass(&w);
 	if (w.taken > 0 || receive->wait == 0 || receive->nqueues == 0)
 		return w.taken;
 

@@ -45,6 +45,7 @@
 #include "claim.h"
 #include "compat.h"
 #include "deadletter.h"
+#include "dedup_rotate.h"
 #include "guc.h"
 #include "look.h"
 #include "mapwalk.h"
@@ -654,16 +655,44 @@ sleep_until_next(TimestampTz at)
 	pg_memory_barrier();
 }
 
+/*
+ * The clock was set back: all that was to be done later is done now, else it
+ * would have to wait for as long again.
+ */
+static void
+clock_set_back(void)
+{
+	MapSlot    *slot;
+
+	tend_at = stale_at = pending_at = 0;
+	for (int i = -1; (slot = worker_next_slot(&i)) != NULL;)
+		slot->error_until = slot->drained_at = 0;
+	for (int i = 0; i < queue_shmem->max_queues; i++)
+	{
+		QueueShared *qs = &queue_shmem->queues[i];
+
+		if (qs->in_use && qs->dboid == MyDatabaseId)
+			qs->last_notify = qs->failed_until = qs->reap_at =
+				qs->limit_check_at = 0;
+	}
+	tend_clock_set_back();
+	dedup_clock_set_back();
+}
+
 /* One round of everything, and the sleep behind it */
 static void
 turn(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz notify_at;
 	TimestampTz reap_at;
 
 	unfinished = false;
 	pg_atomic_fetch_add_u64(&my_db->loops, 1);
-	pg_atomic_write_u64(&my_db->last_activity, GetCurrentTimestamp());
+	/* it may be that of the worker before this one */
+	if (now < (TimestampTz) pg_atomic_read_u64(&my_db->last_activity))
+		clock_set_back();
+	pg_atomic_write_u64(&my_db->last_activity, now);
 
 	if (my_db->ring_head != my_db->ring_tail)
 		worker_attempt(release_aborted, NULL);

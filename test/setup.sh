@@ -20,8 +20,7 @@ tools() {
 	[ "$what" = build ] ||
 		printf '%s\n' python3 python3-psycopg2 perl libdbd-pg-perl
 	[ "$what" != test ] ||
-		printf '%s\n' git clang cppcheck shellcheck libipc-run-perl \
-			libfaketime
+		printf '%s\n' git clang cppcheck shellcheck libipc-run-perl
 }
 
 # The server: any with its headers will do, else 15, else what this Debian

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use Hazard;
 use PostgreSQL::Test::Utils;
 use QueueTest;
 use Test::More;
@@ -24,6 +25,15 @@ sub segments
 	return column($db, "SELECT s.relation FROM queue.segment_def s
 		JOIN queue.queue_def d ON d.id = s.queue_id
 		WHERE d.name = ? AND s.state <> 'f' ORDER BY s.chain", $queue);
+}
+
+# Do so many consumers wait for the queue?
+sub waiting
+{
+	my ($queue, $n) = @_;
+	return wait_for_true(10, sub { value($db, "SELECT count(*)
+		FROM queue.consumers WHERE queue = ? AND state = 'waiting'", $queue)
+		  == $n });
 }
 
 # 10,000 messages, half of them acked, some leased; then the commands, for
@@ -111,5 +121,66 @@ cmp_ok(time - $start, '<', 1, 'not waited for');
 $locker->commit;
 is(value($other, "SELECT count(*) FROM queue.dequeue('locked', wait => '5 s')"),
 	1, 'and its message delivered after it');
+
+# The same while somebody waits already: nobody tells him of the lock's end.
+$db->do("SELECT queue.create('watched')");
+for my $mode ('ACCESS EXCLUSIVE', 'SHARE')
+{
+	$db->do("SELECT queue.enqueue('watched', '1')");
+	$locker->do("LOCK TABLE $_ IN $mode MODE") for segments('watched');
+	my $call = begin_call($other,
+		"SELECT body FROM queue.dequeue('watched', wait => '20 s')");
+	ok(waiting('watched', 1), "$mode: a consumer waits");
+	ok(!call_ended($call, 1), '... as long as the lock is held');
+	$locker->commit;
+	ok(call_ended($call, 2), '... not longer');
+	is(end_call($call), 1, '... and gets the message');
+}
+
+# Who was woken, and runs out of time before the lock is gone, wakes another.
+$db->do("SELECT queue.create('shared')");
+my $producer = connect_db($node, must => 1, transactions => 1);
+my $second = connect_db($node, must => 1);
+my @call;
+for my $wait ([ $other, 3 ], [ $second, 30 ])
+{
+	push @call, begin_call($wait->[0], "SELECT body
+		FROM queue.dequeue('shared', wait => '$wait->[1] s')");
+	ok(waiting('shared', scalar @call), @call . ' wait');
+}
+$producer->do("SELECT queue.enqueue('shared', '1')");
+my ($table) = column($db, "SELECT s.relation::regclass FROM queue.segment_def s
+	JOIN queue.queue_def d ON d.id = s.queue_id
+	WHERE d.name = 'shared' AND s.chain = 'm'");
+my $lock = begin_call($locker, "LOCK TABLE $table IN SHARE MODE");
+ok(wait_for_true(10, sub { value($db, 'SELECT count(*) FROM pg_locks
+	WHERE NOT granted') > 0 }), 'a lock is asked for');
+$producer->commit;
+is(end_call($call[0]), undef, 'the first gets nothing');
+end_call($lock);
+$locker->commit;
+ok(call_ended($call[1], 5), 'the second ...');
+is(end_call($call[1]), 1, '... gets the message');
+
+# Starts a new worker and waits until it has looked after all.
+sub renew_worker
+{
+	my $old = worker_pid($node);
+	kill 'TERM', $old;
+	wait_for_true(20, sub { (worker_pid($node) // $old) != $old });
+	my $loops = value($db, 'SELECT loops FROM queue.workers');
+	return wait_for_true(10, sub { value($db,
+		'SELECT loops FROM queue.workers') > $loops + 2 });
+}
+
+# The worker locks no segment only to see whether it is still there.
+if (eval { value($db, 'SHOW queue.debug_pause'); 1 })
+{
+	ok(renew_worker(), 'a worker forgets the files that are gone');
+	worker_stop_at($node, $db, 'forget_slot');
+	ok(renew_worker(), '... and the next has nothing to forget');
+	ok(!-e $node->data_dir . '/queue.forget_slot.reached',
+		'... nor to lock');
+}
 is(crashed($node), '', 'no crash');
 done_testing();
