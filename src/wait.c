@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "active.h"
 #include "compat.h"
 #include "debug.h"
 #include "duration.h"
@@ -113,23 +114,26 @@ something_newer(Wait *w)
 }
 
 /*
- * The earliest deadline of any message of the queue.  What the map does not
- * know of, for want of memory, counts as due.
+ * The earliest deadline of any message of the queue that may be for us.  What
+ * the map does not know of, for want of memory, counts as due.
  */
 static TimestampTz
 queue_due(Queue *q)
 {
 	TimestampTz due = QUEUE_NO_DUE;
 
+	if (q->single_active && !active_is_me(q->shared, MyProcPid))
+		return due;
 	for (int i = 0; i < q->nsegments; i++)
 	{
 		QueueSegment *seg = &q->segments[i];
+		MapSlot    *slot = catalog_slot(q, seg);
 
 		if (seg->state == SEGMENT_FREE)
 			continue;
-		if (seg->slot == NULL || map_is_partial(seg->slot))
+		if (slot == NULL || map_is_partial(slot))
 			return 0;
-		due = Min(due, (TimestampTz) pg_atomic_read_u64(&seg->slot->due));
+		due = Min(due, (TimestampTz) pg_atomic_read_u64(&slot->due));
 	}
 	return due;
 }
